@@ -1,0 +1,114 @@
+"""The reference of the public names, taken from ``trio_dlm.__all__``.
+
+Rules that hold here:
+
+- ``.. public-names:: open_manager Download*`` documents those of ``trio_dlm.__all__`` that it names; what the reference
+  has already is not shown again, so patterns go from the special to the general;
+- ``:made-by-us:`` hides the constructors, for classes that users get and do not make;
+- data and type aliases have no docstring that Sphinx could find: they are written by hand, as ``.. py:data::``;
+- a public name that the reference lacks, and a pattern that shows nothing, are warnings, and warnings stop the build;
+- references to a name by the private module that defines it lead to where it is documented.
+"""
+
+from __future__ import annotations
+
+import inspect
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from docutils.parsers.rst import directives
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+
+import trio_dlm
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from sphinx.addnodes import pending_xref
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
+
+logger = logging.getLogger(__name__)
+
+# Used as ``async with …``, though no async generator is in sight by which sphinxcontrib-trio could tell.
+for function in (trio_dlm.open_manager, trio_dlm.DownloadManager.events):
+    function.__returns_acontextmanager__ = True  # type: ignore[attr-defined]
+
+
+def is_shown(env: BuildEnvironment, name: str) -> bool:
+    """Whether the reference has the public *name*."""
+    return f"trio_dlm.{name}" in env.domains.python_domain.objects
+
+
+class PublicNames(SphinxDirective):
+    """``.. public-names:: PATTERN…``."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+    option_spec = {"made-by-us": directives.flag}  # noqa: RUF012  docutils reads it, and has it so
+
+    def run(self) -> list[nodes.Node]:
+        """Document the public names that the patterns mean, in the order of the patterns."""
+        found: list[nodes.Node] = []
+        for pattern in self.arguments[0].split():
+            names = [name for name in sorted(trio_dlm.__all__) if fnmatchcase(name, pattern)]
+            new = [name for name in names if not is_shown(self.env, name)]
+            if not new:
+                logger.warning("%s means no public name that is not shown yet", pattern, location=self.get_location())
+            for name in new:
+                found += self.parse_text_to_nodes(self.entry(name))
+        return found
+
+    def entry(self, name: str) -> str:
+        """Return the lines that document the public *name*."""
+        value = getattr(trio_dlm, name)
+        signature = "()" if "made-by-us" in self.options else ""
+        if inspect.isclass(value) and issubclass(value, BaseException):
+            # How a class of errors builds its message is its own business.
+            return f".. autoexception:: trio_dlm.{name}()\n   :show-inheritance:\n"
+        if inspect.isclass(value):
+            return f".. autoclass:: trio_dlm.{name}{signature}\n   :members:\n"
+        if inspect.isroutine(value):
+            return f".. autofunction:: trio_dlm.{name}\n"
+        logger.warning("%s is data: describe it by hand, as .. py:data::", name, location=self.get_location())
+        return ""
+
+
+def check_all_shown(_app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of public names that the reference does not have."""
+    if missing := [name for name in sorted(trio_dlm.__all__) if name != "__version__" and not is_shown(env, name)]:
+        logger.warning("docs/reference/api.rst does not show %s", ", ".join(missing))
+
+
+def lead_to_public(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
+) -> nodes.reference | None:
+    """Resolve ``trio_dlm._records.Progress``, and ``HttpDownloader`` without its module, as what is documented."""
+    if node.get("refdomain") != "py":
+        return None
+    domain = env.domains.python_domain
+    parts = node["reftarget"].split(".")
+    for start in range(len(parts)):
+        tail = ".".join(parts[start:])
+        found = [name for name in domain.objects if name.startswith("trio_dlm.") and name.endswith(f".{tail}")]
+        # A method that two classes have is nobody's in particular.
+        if len(found) == 1 and tail[0].isupper():
+            return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, content)
+    return None
+
+
+def keep_first_line(_app: Sphinx, what: str, _name: str, _obj: object, _options: object, lines: list[str]) -> None:
+    """Keep napoleon from reading ``It holds a slot: …`` below an attribute as a type and its description."""
+    if what in {"attribute", "data", "property"} and lines:
+        # An empty comment: napoleon looks at the first line that is not blank.
+        lines[:0] = ["..", ""]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directive and the checks."""
+    app.add_directive("public-names", PublicNames)
+    app.connect("env-check-consistency", check_all_shown)
+    app.connect("missing-reference", lead_to_public)
+    # Before napoleon, whose priority is the ordinary 500.
+    app.connect("autodoc-process-docstring", keep_first_line, priority=400)
+    return {"parallel_read_safe": False}

@@ -1,0 +1,176 @@
+"""The sessions of the project.  ``nox -s tests`` is the one to know; ``nox -l`` lists them all.
+
+Rules that hold here:
+
+- a session needs nothing but the interpreter that runs nox, the package registry, and what it installs itself;
+- a version of Python that is not there is skipped with a word, on a CI machine too;
+- what a session installs is written in ``pyproject.toml`` (extras and dependency groups), what a tool is told as well;
+- a session leaves nothing in the checkout but what ``.gitignore`` names.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests", "lint", "typing", "docs", "package"]
+# nox's own default is to fail on a CI machine, which would demand every version of Python of everybody's CI.
+nox.options.error_on_missing_interpreters = False
+nox.options.default_venv_backend = "virtualenv"
+
+ROOT: Final = Path(__file__).parent
+PROJECT: Final = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS: Final = ("3.11", "3.12", "3.13")
+CACHE: Final = ROOT / ".cache"
+
+
+def offer_pyenv_interpreters() -> None:
+    """Put the newest of every version that pyenv has at the end of PATH.
+
+    pyenv's own shims are on PATH, but work only for versions that it was told to activate; nox would not see others.
+    """
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    for version in PYTHONS:
+        found = [path for path in root.glob(f"versions/{version}.*/bin") if path.parent.name.replace(".", "").isdigit()]
+        if found:
+            newest = max(found, key=lambda path: [int(number) for number in path.parent.name.split(".")])
+            os.environ["PATH"] += f"{os.pathsep}{newest}"
+
+
+offer_pyenv_interpreters()
+
+
+def groups(*names: str) -> list[str]:
+    """Return what the dependency groups *names* of ``pyproject.toml`` ask for."""
+    return list(nox.project.dependency_groups(PROJECT, *names))
+
+
+def run_each(session: nox.Session, *commands: list[str]) -> None:
+    """Run all *commands*, even when one fails, so that one run of the session tells everything."""
+    failed = []
+    for command in commands:
+        try:
+            session.run(*command)
+        except nox.command.CommandFailed:
+            failed.append(command[0])
+    if failed:
+        session.error(f"{', '.join(failed)} failed")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the whole suite and demand its coverage.  Arguments go to pytest, and then no coverage is measured."""
+    session.install("-e", ".[all]", *groups("test"))
+    if session.posargs:
+        session.run("python", "-m", "pytest", *session.posargs)
+        return
+    shutil.rmtree(CACHE / "coverage", ignore_errors=True)
+    (CACHE / "coverage").mkdir(parents=True)
+    session.run("python", "-m", "coverage", "run", "-m", "pytest")
+    session.run("python", "-m", "coverage", "combine", "--quiet")
+    session.run("python", "-m", "coverage", "report")
+    # Rooms that decide, and the core of the manager: no branch of these is left untried.
+    rooms = tomllib.loads((ROOT / "tests" / "rooms.toml").read_text("utf-8"))["fully_covered"]["modules"]
+    files = [f"trio_dlm/{room.replace('.', '/')}{end}" for room in rooms for end in (".py", "/__init__.py")]
+    session.run("python", "-m", "coverage", "report", "--fail-under=100", f"--include={','.join(files)}")
+
+
+@nox.session(python=PYTHONS)
+def tests_all(session: nox.Session) -> None:
+    """Run what is not slow on every Python that is found on PATH or in pyenv.  Arguments go to pytest."""
+    session.install("-e", ".[all]", *groups("test"))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not slow"]))
+
+
+# All its rules, the optional ones too: an async generator that nobody is sure to close (900), an async function that
+# may return (910) or yield (911) without a checkpoint.  All but 127, which would have httpx replaced; we take both.
+FLAKE8_ASYNC: Final = ("--enable=ASYNC", "--disable=ASYNC127", "--transform-async-generator-decorators=as_safe_channel")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting, the use of trio, and the news fragments."""
+    session.install(*groups("lint"))
+    run_each(
+        session,
+        ["ruff", "check"],
+        ["ruff", "format", "--check"],
+        # ruff knows 17 of its 47 rules.
+        ["flake8-async", *FLAKE8_ASYNC, *map(str, sorted(Path("trio_dlm").rglob("*.py")))],
+        # A fragment whose name means nothing is an error.
+        ["towncrier", "build", "--draft", "--version", "next"],
+    )
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types: mypy for everything, pyright for the package."""
+    session.install("-e", ".[all]", *groups("typing"))
+    python = shutil.which("python", path=session.bin) or sys.executable
+    run_each(session, ["mypy"], ["pyright", "--pythonpath", python])
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, with every warning an error, and run its examples."""
+    session.install("-e", ".[all]", *groups("docs", "test"))
+    session.run(
+        "sphinx-build",
+        "-W",
+        "--keep-going",
+        "-n",
+        "-q",
+        "-b",
+        "html",
+        "-d",
+        ".cache/doctrees",
+        "docs",
+        "docs/_build/html",
+    )
+    session.run("python", "-m", "pytest", "-q", "tests/test_examples.py")
+    session.log("the documentation is docs/_build/html/index.html")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build sdist and wheel, look into them, and test the installed wheel away from the checkout."""
+    session.install(*groups("package"))
+    with tempfile.TemporaryDirectory(prefix="trio-dlm-") as name:
+        made = Path(name)
+        # The wheel is built from the sdist, so the sdist is known to be enough.
+        session.run("python", "-m", "build", "--outdir", str(made / "dist"))
+        (wheel,) = map(str, made.glob("dist/*.whl"))
+        session.run("twine", "check", "--strict", *map(str, made.glob("dist/*")))
+        session.run("check-wheel-contents", "--toplevel", "trio_dlm", wheel)
+
+        away = made / "away"
+        for folder in ("tests", "docs"):
+            shutil.copytree(ROOT / folder, away / folder, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+        for file in ("pyproject.toml", "README.md"):
+            shutil.copy(ROOT / file, away / file)
+        # nox brings virtualenv, and unlike venv it needs nothing else of the interpreter.
+        session.run(sys.executable, "-m", "virtualenv", "--quiet", str(made / "venv"), external=True)
+        python = shutil.which("python", path=made / "venv" / ("Scripts" if os.name == "nt" else "bin"))
+        assert python is not None
+        session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[all]", *groups("test"), external=True)
+        with session.chdir(away):
+            session.run(python, "-m", "pytest", "-q", *(session.posargs or ["-m", "not slow"]), external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Run one benchmark: ``nox -s bench -- manager`` runs tests/benchmarks/manager.py; more arguments go to it."""
+    known = sorted(path.stem for path in (ROOT / "tests" / "benchmarks").glob("[!_]*.py"))
+    if not session.posargs or session.posargs[0] not in known:
+        session.error(f"say which benchmark: nox -s bench -- NAME; there are: {', '.join(known) or 'none yet'}")
+    session.install("-e", ".[all]", *groups("bench"))
+    name, *arguments = session.posargs
+    session.run("python", "-m", f"tests.benchmarks.{name}", *arguments)

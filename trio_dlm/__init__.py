@@ -1,0 +1,116 @@
+"""A trio-native download manager: downloads run inside a block, a bounded number at once, first come first served.
+
+Open a manager with :func:`open_manager`, submit to it, and when the block ends nothing is left running and every file
+under its final name is whole and verified.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ._batch import DownloadBatch
+from ._block import download, open_manager
+from ._context import CorrelationIdFilter, current_correlation_id
+from ._errors import (
+    ChecksumMismatchError,
+    ConnectionFailedError,
+    DownloadCancelledError,
+    DownloadFailedError,
+    DownloadTimeoutError,
+    DuplicateTaskError,
+    HttpStatusError,
+    IncompleteBodyError,
+    InvalidNameError,
+    InvalidUrlError,
+    ManagerClosedError,
+    ManagerCrashedError,
+    NotFinishedError,
+    QueueFullError,
+    RedirectError,
+    StalledError,
+    StorageError,
+    TargetExistsError,
+    TooLargeError,
+    TransferError,
+    TrioDlmError,
+    UncollectedFailuresError,
+    UnknownTaskError,
+    UnsupportedBackendError,
+    UnusableReplyError,
+)
+from ._events import Subscription
+from ._manager import DownloadManager
+from ._meter import ProgressMeter
+from ._options import DownloadOptions, DownloadOptionsFields
+from ._records import DownloadRequest, DownloadResult, LaneStats, ManagerStats, PartProgress, Progress, TaskSnapshot
+from ._status import DownloadPhase, DownloadStatus
+from ._task import DownloadTask
+from .downloaders._protocol import Downloader, DownloaderFunction, DownloadJob, RequestChecker
+
+if TYPE_CHECKING:
+    from .downloaders.http import HttpDownloader
+
+__all__ = [
+    "ChecksumMismatchError",
+    "ConnectionFailedError",
+    "CorrelationIdFilter",
+    "DownloadBatch",
+    "DownloadCancelledError",
+    "DownloadFailedError",
+    "DownloadJob",
+    "DownloadManager",
+    "DownloadOptions",
+    "DownloadOptionsFields",
+    "DownloadPhase",
+    "DownloadRequest",
+    "DownloadResult",
+    "DownloadStatus",
+    "DownloadTask",
+    "DownloadTimeoutError",
+    "Downloader",
+    "DownloaderFunction",
+    "DuplicateTaskError",
+    "HttpDownloader",
+    "HttpStatusError",
+    "IncompleteBodyError",
+    "InvalidNameError",
+    "InvalidUrlError",
+    "LaneStats",
+    "ManagerClosedError",
+    "ManagerCrashedError",
+    "ManagerStats",
+    "NotFinishedError",
+    "PartProgress",
+    "Progress",
+    "ProgressMeter",
+    "QueueFullError",
+    "RedirectError",
+    "RequestChecker",
+    "StalledError",
+    "StorageError",
+    "Subscription",
+    "TargetExistsError",
+    "TaskSnapshot",
+    "TooLargeError",
+    "TransferError",
+    "TrioDlmError",
+    "UncollectedFailuresError",
+    "UnknownTaskError",
+    "UnsupportedBackendError",
+    "UnusableReplyError",
+    "__version__",
+    "current_correlation_id",
+    "download",
+    "open_manager",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    # Imported when it is first asked for: programs that bring their own downloaders do not pay for an HTTP client.
+    if name == "HttpDownloader":
+        from .downloaders.http import HttpDownloader
+
+        return HttpDownloader
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,419 @@
+"""The heart of a manager: every change of state is one synchronous step in here.
+
+Rules that hold here:
+
+- nothing that changes a download awaits, so every caller sees all of a change or none of it;
+- after everything that can change the answer to "who starts next?" :meth:`Engine.step` asks it again;
+- tokens are given back in the same step that writes the next status;
+- whoever calls (a task handle, the manager, a run that ended, the block that is being left) decides nothing.
+
+What may be asked of a download from outside is :meth:`cancel`, :meth:`pause`, :meth:`resume`; what a run reports is
+:meth:`run_ended`; what ends the whole is :meth:`close_door`, :meth:`collapse` and :meth:`cancel_all`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, final
+
+import trio
+
+from ._admission import WaitingLine
+from ._context import logger
+from ._errors import ManagerClosedError, ManagerCrashedError, TrioDlmError
+from ._events import EventHub
+from ._failures import FailureLedger, clear_frames
+from ._meter import ProgressMeter
+from ._outcome import Asked, Ending, Outcome, status_after
+from ._records import ManagerStats
+from ._registry import Registry
+from ._run import run_download
+from ._schedule import Schedule
+from ._status import DownloadStatus, check_transition
+
+if TYPE_CHECKING:
+    from ._download import Download
+    from ._records import DownloadResult
+    from ._task import DownloadTask
+
+__all__ = ["Engine"]
+
+# Cancelling a queued download takes some microseconds.  After this many the other tasks of the program get a turn.
+BATCH: Final = 1000
+
+_CLOSED: Final = "the manager's block was left"
+
+
+@final
+class Engine:
+    """The state of one manager."""
+
+    def __init__(
+        self,
+        *,
+        max_concurrent: float,
+        max_per_lane: float,
+        max_pending: float,
+        keep_finished: float,
+        resources: Any,
+    ) -> None:
+        self.schedule = Schedule(max_concurrent=max_concurrent, max_per_lane=max_per_lane)
+        self.registry = Registry(keep_finished=keep_finished)
+        self.failures = FailureLedger()
+        self.hub = EventHub(given=self.failures.strike)
+        self.line = WaitingLine()
+        self.max_pending = max_pending
+        self.resources = resources
+        self.nursery: trio.Nursery
+        """Where downloads run; set when the block is entered."""
+        self.crash: BaseException | None = None
+        self.door_open = True
+        self._halted = False
+        self._close_reason = _CLOSED
+        self._changes = 0
+        self._paused = 0
+        self._ended = dict.fromkeys((s for s in DownloadStatus if s.is_final), 0)
+        self._arrived_bytes = 0
+        self._idle = trio.lowlevel.ParkingLot()
+        self._all_ended = trio.lowlevel.ParkingLot()
+        self._warned_of_zero = False
+
+    # Coming in.
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a new download may be queued now, ahead of nobody."""
+        return not self.line and self.schedule.pending < self.max_pending
+
+    def check_door(self, action: str) -> None:
+        """Refuse *action* when the block is being left.
+
+        Raises:
+            ManagerClosedError: it is.
+        """
+        if not self.door_open:
+            raise ManagerClosedError(action=action)
+
+    def queue(self, task: DownloadTask[Any]) -> None:
+        """Take a new download in, and start what may start."""
+        self._take_in(task)
+        self.step()
+
+    def _take_in(self, task: DownloadTask[Any]) -> None:
+        self.registry.add(task)
+        download = task._download
+        self.schedule.put(download)
+        self._changed(download)
+
+    # The one step.
+
+    def step(self) -> None:
+        """Start everything that may start now, and admit everybody for whom that makes room."""
+        while not self._halted:
+            if (download := self.schedule.grant()) is not None:
+                self._start(download)
+            elif self.line and self.schedule.pending < self.max_pending:
+                self._take_in(self.line.admit())
+            else:
+                break
+        if self.schedule.active == 0:
+            if self.schedule.pending == 0:
+                if self._idle:
+                    self._idle.unpark_all()
+            elif not (self.door_open or self._halted or self._warned_of_zero):
+                self._warned_of_zero = True
+                logger.warning(
+                    "the manager's block is being left, and a limit of 0 holds back %d queued downloads: "
+                    "raise max_concurrent or the lane's limit, or cancel them",
+                    self.schedule.pending,
+                )
+
+    def _start(self, download: Download) -> None:
+        assert download.context is not None, "an ended download is never granted a slot"
+        if download.meter is not None:
+            download.meter.open_run(keep_received=download.can_resume)
+        download.scope = trio.CancelScope()
+        download.asked = Asked.NOTHING
+        download.reason = None
+        download.attempts += 1
+        if download.started_s is None:
+            download.started_s = time.time()
+        self._set_status(download, DownloadStatus.DOWNLOADING)
+        # A copy of the copy that submit took: start_soon makes it from the context that it is called in.
+        download.context.run(self._spawn, download)
+
+    def _spawn(self, download: Download) -> None:
+        self.nursery.start_soon(run_download, self, download, name=download.correlation_id)
+
+    # What may be asked.
+
+    def cancel(self, download: Download, reason: str | None, asked: Asked = Asked.CANCEL) -> None:
+        """Ask *download* to end as CANCELLED.  A queued or paused one does so here and now."""
+        if download.status is DownloadStatus.DOWNLOADING:
+            if download.asked in (Asked.NOTHING, Asked.PAUSE):
+                self._ask(download, asked, reason)
+        elif not download.status.is_final:
+            if download.status is DownloadStatus.PENDING:
+                self.schedule.withdraw(download)
+            else:
+                self._paused -= 1
+            download.reason = reason
+            self._end(download, DownloadStatus.CANCELLED)
+            self.step()
+
+    def pause(self, download: Download, reason: str | None) -> None:
+        """Ask *download* to become PAUSED, or, once the door is closed and nothing could resume it, CANCELLED."""
+        if not self.door_open:
+            self.cancel(download, self._close_reason, Asked.CLOSE)
+        elif download.status is DownloadStatus.PENDING:
+            self.schedule.withdraw(download)
+            download.reason = reason
+            self._paused += 1
+            self._set_status(download, DownloadStatus.PAUSED)
+            self.step()
+        elif download.status is DownloadStatus.DOWNLOADING and download.asked is Asked.NOTHING:
+            self._ask(download, Asked.PAUSE, reason)
+
+    def resume(self, download: Download) -> bool:
+        """Queue a PAUSED download at the tail of its lane; False if it is not PAUSED."""
+        self.check_door("resume")
+        if download.status is not DownloadStatus.PAUSED:
+            return False
+        self._paused -= 1
+        download.reason = None
+        self.schedule.put(download)
+        self._set_status(download, DownloadStatus.PENDING)
+        self.step()
+        return True
+
+    def open_meter(self, download: Download) -> ProgressMeter:
+        """Make the counters of a download whose code asks for them for the first time."""
+        if download.meter is None:
+            download.meter = ProgressMeter(trio.current_time, partial(self._progressed, download))
+            download.meter.open_run(keep_received=False)
+        return download.meter
+
+    def _ask(self, download: Download, asked: Asked, reason: str | None) -> None:
+        assert download.scope is not None
+        download.asked = asked
+        download.reason = reason
+        self._changed(download)
+        download.scope.cancel(reason=reason or f"trio_dlm: {asked.name.lower()} of download {download.correlation_id}")
+
+    # What a run reports.
+
+    def run_ended(
+        self, download: Download, outcome: Outcome, result: DownloadResult | None, *, can_resume: bool
+    ) -> None:
+        """The code of *download* has ended, like this: write the status that follows, and free its slot."""
+        if outcome.rest is not None:
+            self._let_go_on(outcome)
+        status = self._status_after(download, outcome)
+        self.schedule.release(download)
+        if (meter := download.meter) is not None:
+            self._arrived_bytes += meter.arrived_bytes
+            meter.close_run()
+            if not (can_resume or status.is_final):
+                meter.forget()
+        download.scope = download.runner = None
+        download.can_resume = can_resume
+        if status is DownloadStatus.PAUSED:
+            self._paused += 1
+            self._set_status(download, status)
+        else:
+            self._write_end(download, status, outcome, result)
+            self._end(download, status)
+        if download.stoppers:
+            download.stoppers.unpark_all()
+        self.step()
+
+    def _let_go_on(self, outcome: Outcome) -> None:
+        """What no download may swallow goes on out of its run, and with it the whole block ends."""
+        if outcome.ending is Ending.CRASH:
+            self.crash = self.crash or outcome.rest
+            self.collapse(f"the manager crashed: {outcome.rest!r}")
+        else:
+            self.collapse("the manager's block was cancelled")
+
+    def _status_after(self, download: Download, outcome: Outcome) -> DownloadStatus:
+        if download.asked is Asked.PAUSE and not self.door_open:
+            # Nothing could resume it any more.
+            download.asked, download.reason = Asked.CLOSE, self._close_reason
+        if self.crash is not None and outcome.ending is Ending.STOPPED and download.asked is not Asked.CANCEL:
+            # In flight when another download crashed.
+            return DownloadStatus.FAILED
+        return status_after(outcome.ending, download.asked)
+
+    def _write_end(
+        self, download: Download, status: DownloadStatus, outcome: Outcome, result: DownloadResult | None
+    ) -> None:
+        if status is DownloadStatus.COMPLETED:
+            assert result is not None
+            download.result, download.reason = result, None
+            if download.meter is not None:
+                download.meter.settle(size_bytes=result.size_bytes)
+        elif status is DownloadStatus.FAILED:
+            download.error = outcome.error or self._as_crash_error()
+            download.reason = _in_words(download.error)
+        elif download.asked is Asked.NOTHING:
+            download.reason = self._close_reason
+
+    def _end(self, download: Download, status: DownloadStatus) -> None:
+        download.finished_s = time.time()
+        download.drop_run()
+        self._ended[status] += 1
+        if status is DownloadStatus.FAILED:
+            self._report_failure(download)
+            self.failures.enter(download)
+        self._set_status(download, status)
+        self.registry.end(download.correlation_id)
+        if download.askers:
+            self.failures.strike(download)
+            download.askers.unpark_all()
+        if self._all_ended and not self.registry.live_count:
+            self._all_ended.unpark_all()
+
+    def _as_crash_error(self) -> ManagerCrashedError:
+        error = ManagerCrashedError(crash=repr(self.crash))
+        error.__cause__ = self.crash
+        return error
+
+    def _report_failure(self, download: Download) -> None:
+        error = download.error
+        assert error is not None
+        # Our own errors say all there is to know; what came out of somebody's code may need its traceback.
+        logger.warning(
+            "download %s of %s failed: %s",
+            download.correlation_id,
+            download.url,
+            download.reason,
+            exc_info=None if isinstance(error, TrioDlmError) else error,
+            extra={"correlation_id": download.correlation_id},
+        )
+        clear_frames(error)
+
+    # What ends the whole.
+
+    def close_door(self, reason: str = _CLOSED) -> None:
+        """From now on nothing new comes in; waiting submits are turned away, and paused downloads cancelled."""
+        if self.door_open:
+            self.door_open = False
+            self._close_reason = reason
+            self.line.close()
+
+    def collapse(self, reason: str) -> None:
+        """The nursery is cancelled under us: start nothing any more, and end what is queued, without the block's help.
+
+        The body of the block may be shielded and waiting for a download that could never start.
+        """
+        if not self._halted:
+            self._halted = True
+            self.close_door(reason)
+            self.nursery.start_soon(self.cancel_all, reason)
+
+    async def cancel_all(self, reason: str) -> None:
+        """Ask every download to end.  With very many, the program's other tasks get their turns in between."""
+        self._halted = True
+        self.close_door(reason)
+        await self._cancel_each([task._download for task in self.registry.live], reason)
+
+    async def drain(self) -> None:
+        """Let the queue run empty: paused downloads are cancelled, the others go on.  Returns when all have ended."""
+        self.close_door()
+        paused = [task._download for task in self.registry.live if task.status is DownloadStatus.PAUSED]
+        await self._cancel_each(paused, self._close_reason)
+        self.step()
+        await self.wait_all_ended()
+
+    async def _cancel_each(self, downloads: list[Download], reason: str) -> None:
+        for index, download in enumerate(downloads, start=1):
+            self.cancel(download, reason, Asked.CLOSE)
+            if index % BATCH == 0:
+                with trio.CancelScope(shield=True):
+                    await trio.lowlevel.checkpoint()
+
+    async def wait_all_ended(self) -> None:
+        """Wait until no download is left that has not ended."""
+        if self.registry.live_count:
+            await self._all_ended.park()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def runs_me(self) -> bool:
+        """Whether the calling code belongs to one of the downloads."""
+        task = trio.lowlevel.current_task()
+        while (nursery := task.parent_nursery) is not None:
+            if nursery is self.nursery:
+                return True
+            task = nursery.parent_task
+        return False
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing is pending or running."""
+        await trio.lowlevel.checkpoint()
+        while self.schedule.active or self.schedule.pending:
+            await self._idle.park()
+
+    def close(self) -> None:
+        """The block was left."""
+        self._halted = True
+        self.close_door()
+        self.hub.close()
+
+    # Looking.
+
+    def read_stats(self) -> ManagerStats:
+        """Return the figures of this moment."""
+        schedule = self.schedule
+        meters = [download.meter for download in schedule.running if download.meter is not None]
+        return ManagerStats(
+            active=schedule.active,
+            pending=schedule.pending,
+            paused=self._paused,
+            max_concurrent=schedule.max_concurrent,
+            available_slots=schedule.available_slots,
+            completed=self._ended[DownloadStatus.COMPLETED],
+            failed=self._ended[DownloadStatus.FAILED],
+            cancelled=self._ended[DownloadStatus.CANCELLED],
+            bytes_received=self._arrived_bytes + sum(meter.arrived_bytes for meter in meters),
+            rate_bytes_per_s=sum(meter.rate_bytes_per_s for meter in meters),
+            lanes=schedule.read_lanes(),
+        )
+
+    # Telling.
+
+    def _set_status(self, download: Download, status: DownloadStatus) -> None:
+        check_transition(download.status, status)
+        download.status = status
+        self._changed(download)
+
+    def _changed(self, download: Download) -> None:
+        self._changes += 1
+        download.sequence = self._changes
+        if not self.hub.quiet:
+            self.hub.note(download)
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug(
+                "download %s of %s is %s%s",
+                download.correlation_id,
+                download.url,
+                download.status.value,
+                "" if download.asked is Asked.NOTHING else f" ({download.asked.name.lower()})",
+                extra={"correlation_id": download.correlation_id},
+            )
+
+    def _progressed(self, download: Download) -> None:
+        if not self.hub.quiet:
+            self._changes += 1
+            download.sequence = self._changes
+            self.hub.note(download)
+
+
+def _in_words(error: Exception) -> str:
+    """Say in one line why a download failed."""
+    name, text = type(error).__name__, " ".join(str(error).split())
+    if not text:
+        return name
+    return text if isinstance(error, TrioDlmError) else f"{name}: {text}"

@@ -1,0 +1,92 @@
+"""Failures that nobody has asked for yet (law 10).
+
+Rules that hold here:
+
+- a failure was asked for when ``result()`` raised it, ``wait()`` returned FAILED, or an event reader was given the
+  FAILED snapshot; it is counted once, and struck off once;
+- the first hundred are kept, the others only counted: a manager whose failures nobody ever reads must not grow;
+- a kept error holds no frames of the code that it came from, since they would pin every buffer of the run.
+"""
+
+from __future__ import annotations
+
+import gc
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, cast, final
+
+from ._errors import DownloadFailedError, UncollectedFailuresError
+from ._status import DownloadStatus
+
+if TYPE_CHECKING:
+    from ._download import Download
+
+__all__ = ["FailureLedger", "clear_frames", "failure_of"]
+
+# An exception group of more is unreadable.
+KEPT: Final = 100
+
+
+@final
+class FailureLedger:
+    """Counts the failures that nobody has asked for."""
+
+    def __init__(self) -> None:
+        self.total = 0
+        self._first: dict[Download, None] = {}
+
+    def enter(self, download: Download) -> None:
+        """A download has failed."""
+        self.total += 1
+        if len(self._first) < KEPT:
+            self._first[download] = None
+
+    def strike(self, download: Download) -> None:
+        """Somebody asked how *download* ended."""
+        if download.status is DownloadStatus.FAILED and not download.collected:
+            download.collected = True
+            self.total -= 1
+            self._first.pop(download, None)
+
+    def as_error(self) -> UncollectedFailuresError[DownloadFailedError]:
+        """Build what leaves the block."""
+        return UncollectedFailuresError.of([failure_of(download) for download in self._first], total=self.total)
+
+
+def failure_of(download: Download) -> DownloadFailedError:
+    """Build a fresh exception for a failed download, with the original as its cause."""
+    failure = DownloadFailedError(
+        correlation_id=download.correlation_id,
+        url=download.url,
+        reason=download.reason or "unknown",
+    )
+    failure.__cause__ = download.error
+    return failure
+
+
+def clear_frames(error: BaseException) -> None:
+    """Empty the frames that *error*, its causes, contexts and members hold on to; the traceback still prints.
+
+    Unlike :func:`traceback.clear_frames` this spares frames that have not ended.  An exception that a task kept and
+    that was raised again elsewhere leads back into the frame of that task, which may be suspended at its next
+    ``await``; before Python 3.13 clearing such a frame closes the coroutine.
+    """
+    seen: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        exc = todo.pop()
+        if exc is None or id(exc) in seen:
+            continue
+        seen.add(id(exc))
+        _clear(exc.__traceback__)
+        todo += (exc.__cause__, exc.__context__)
+        if isinstance(exc, BaseExceptionGroup):
+            todo += cast("BaseExceptionGroup[BaseException]", exc).exceptions
+
+
+def _clear(traceback: TracebackType | None) -> None:
+    while traceback is not None:
+        frame = traceback.tb_frame
+        # CPython hands a frame to the garbage collector when the code in it has ended, and not before.
+        if gc.is_tracked(frame):
+            frame.clear()
+        traceback = traceback.tb_next

@@ -1,0 +1,80 @@
+"""One run of one download: the trio task that its code lives in.
+
+Rules that hold here:
+
+- the downloader runs inside the download's cancel scope, and is caught outside of it, so that what is seen is what the
+  scope let through;
+- whatever comes out, the engine is told in the same step, before anything else can happen;
+- Ctrl-C may strike in the downloader's code, never in ours.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ._context import CORRELATION_ID
+from ._errors import DownloadTimeoutError
+from ._outcome import judge
+from ._records import DownloadResult
+from .downloaders._protocol import DownloadJob
+
+if TYPE_CHECKING:
+    from ._download import Download
+    from ._engine import Engine
+
+__all__ = ["run_download"]
+
+
+@trio.lowlevel.enable_ki_protection
+async def run_download(engine: Engine, download: Download) -> None:
+    """Run *download* once, and tell *engine* how it ended."""
+    scope, directory = download.scope, download.request.options.directory
+    assert scope is not None
+    assert directory is not None
+    CORRELATION_ID.set(download.correlation_id)
+    download.runner = trio.lowlevel.current_task()
+    job = DownloadJob(
+        request=download.request,
+        directory=directory,
+        correlation_id=download.correlation_id,
+        attempt=download.attempts,
+        progress=partial(engine.open_meter, download),
+        resources=engine.resources,
+        can_resume=download.can_resume,
+    )
+    result: DownloadResult | None = None
+    raised: BaseException | None = None
+    try:
+        with scope:
+            # Between the grant and this line it may have been cancelled; then no code of the downloader runs at all.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            result = await _fetch(download, job)
+    except BaseException as exc:  # noqa: BLE001  (judged, and what is not ours to keep is raised again)
+        raised = exc
+    outcome = judge(raised, stopped=scope.cancelled_caught)
+    engine.run_ended(download, outcome, result, can_resume=job.can_resume)
+    # The error is kept by the download; this frame must not keep it too.
+    del raised
+    if outcome.rest is not None:
+        raise outcome.rest
+
+
+@trio.lowlevel.disable_ki_protection
+async def _fetch(download: Download, job: DownloadJob) -> DownloadResult:
+    limit_s = job.options.total_timeout_s
+    if limit_s is None:
+        return _check_result(await download.function(job))
+    with trio.move_on_after(limit_s):
+        return _check_result(await download.function(job))
+    raise DownloadTimeoutError(
+        url=download.url, waited_for="end of the download", limit_s=limit_s, option="total_timeout_s"
+    )
+
+
+def _check_result(result: Any) -> DownloadResult:
+    if not isinstance(result, DownloadResult):
+        raise TypeError(f"the downloader returned {result!r}, expected a DownloadResult")
+    return result

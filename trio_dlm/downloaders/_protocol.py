@@ -1,0 +1,130 @@
+"""What a downloader is, and what it is handed.
+
+Rules that hold here:
+
+- a downloader is one async method (or function) from a job to a result; it runs inside a cancel scope of the manager's
+  and must let ``Cancelled`` pass;
+- it must not leave a task, process, file or thread behind that could still touch its files;
+- what it raises is the reason of the failure, as it is.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias, TypeVar, cast, final, runtime_checkable
+
+from .._meter import ProgressMeter
+from .._options import DownloadOptions
+from .._records import DownloadRequest, DownloadResult
+from .._urls import redact_url
+
+__all__ = ["DownloadJob", "Downloader", "DownloaderFunction", "RequestChecker", "as_function"]
+
+ResultT_co = TypeVar("ResultT_co", bound=DownloadResult, covariant=True)
+_ResultT = TypeVar("_ResultT", bound=DownloadResult)
+
+
+@final
+class DownloadJob:
+    """One run of one download, as its downloader sees it.
+
+    Attributes:
+        request: what was submitted.
+        options: the request's options laid over the manager's; a downloader lays them over its own with
+            :meth:`DownloadOptions.over`.
+        directory: where the file goes, absolute; it may not exist yet.
+        correlation_id: the download's id.
+        attempt: 1 for the first run, 2 for the run after a resume, and so on.
+        resources: what the manager's ``setup`` gave, or None.
+        can_resume: set it to True as soon as a later run could go on from what is there; a pause then keeps
+            ``progress.received_bytes``.
+    """
+
+    __slots__ = ("_progress", "attempt", "can_resume", "correlation_id", "directory", "options", "request", "resources")
+
+    def __init__(
+        self,
+        *,
+        request: DownloadRequest,
+        directory: Path,
+        correlation_id: str,
+        attempt: int,
+        progress: ProgressMeter | Callable[[], ProgressMeter],
+        resources: Any,
+        can_resume: bool = False,
+    ) -> None:
+        self.request = request
+        self.options: DownloadOptions = request.options
+        self.directory = directory
+        self.correlation_id = correlation_id
+        self.attempt = attempt
+        self._progress = progress
+        self.resources = resources
+        self.can_resume = can_resume
+
+    @property
+    def progress(self) -> ProgressMeter:
+        """Where to report to.  Made when it is first looked at, since a short download may never report anything."""
+        if not isinstance(self._progress, ProgressMeter):
+            self._progress = self._progress()
+        return self._progress
+
+    @property
+    def url(self) -> str:
+        """The address as it was submitted, secrets included."""
+        return self.request.url
+
+    def __repr__(self) -> str:
+        return f"<DownloadJob {self.correlation_id} {redact_url(self.url)}>"
+
+
+class Downloader(Protocol[ResultT_co]):
+    """Anything that turns a job into a file.
+
+    One that is also an async context manager and is passed to :func:`open_manager` is entered and left with the block.
+    """
+
+    async def download(self, job: DownloadJob) -> ResultT_co:
+        """Fetch ``job.url`` into ``job.directory`` and return what was saved.
+
+        What it raises makes the download FAILED; ``Cancelled`` must pass.
+        """
+        ...
+
+
+@runtime_checkable
+class RequestChecker(Protocol):
+    """A downloader that can say at ``submit`` that it will never be able to fetch a request."""
+
+    def check_request(self, request: DownloadRequest) -> None:
+        """Raise if *request* cannot be fetched: a wrong scheme, say.  Synchronous, without I/O."""
+        ...
+
+
+DownloaderFunction: TypeAlias = Callable[[DownloadJob], Awaitable[_ResultT]]
+
+
+def as_function(downloader: object) -> DownloaderFunction[Any]:
+    """Return the async function that runs a job.
+
+    Raises:
+        TypeError: *downloader* is neither an object with an async ``download`` method nor an async function.
+    """
+    function = getattr(downloader, "download", downloader)
+    if isinstance(downloader, type) or not _is_async(function):
+        raise TypeError(
+            f"a downloader is an object with `async def download(self, job)` or an async function of a job, "
+            f"got {downloader!r}"
+        )
+    return cast("DownloaderFunction[Any]", function)
+
+
+def _is_async(function: object) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    # Whether the call is async is asked here, not whether there is one.
+    call = getattr(function, "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
