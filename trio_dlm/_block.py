@@ -206,7 +206,7 @@ async def _run_block(plan: _Plan) -> AsyncGenerator[DownloadManager]:
         if body_error is not None:
             if uncollected and not isinstance(body_error, trio.Cancelled):
                 body_error.add_note(
-                    f"trio_dlm: besides, {uncollected} downloads failed and nobody asked how they ended"
+                    f"trio_dlm: downloads that failed besides, and nobody asked how they ended: {uncollected}"
                 )
             raise body_error
         if uncollected and plan.failures == "raise":

@@ -2,7 +2,8 @@
 
 Rules that hold here:
 
-- nothing that changes a download awaits, so every caller sees all of a change or none of it;
+- nothing that changes a download awaits, so every caller sees all of a change or none of it; Ctrl-C is held off
+  meanwhile, as in trio's own objects;
 - after everything that can change the answer to "who starts next?" :meth:`Engine.step` asks it again;
 - tokens are given back in the same step that writes the next status;
 - whoever calls (a task handle, the manager, a run that ended, the block that is being left) decides nothing.
@@ -96,6 +97,7 @@ class Engine:
         if not self.door_open:
             raise ManagerClosedError(action=action)
 
+    @trio.lowlevel.enable_ki_protection
     def queue(self, task: DownloadTask[Any]) -> None:
         """Take a new download in, and start what may start."""
         self._take_in(task)
@@ -109,6 +111,7 @@ class Engine:
 
     # The one step.
 
+    @trio.lowlevel.enable_ki_protection
     def step(self) -> None:
         """Start everything that may start now, and admit everybody for whom that makes room."""
         while not self._halted:
@@ -149,6 +152,7 @@ class Engine:
 
     # What may be asked.
 
+    @trio.lowlevel.enable_ki_protection
     def cancel(self, download: Download, reason: str | None, asked: Asked = Asked.CANCEL) -> None:
         """Ask *download* to end as CANCELLED.  A queued or paused one does so here and now."""
         if download.status is DownloadStatus.DOWNLOADING:
@@ -163,6 +167,7 @@ class Engine:
             self._end(download, DownloadStatus.CANCELLED)
             self.step()
 
+    @trio.lowlevel.enable_ki_protection
     def pause(self, download: Download, reason: str | None) -> None:
         """Ask *download* to become PAUSED, or, once the door is closed and nothing could resume it, CANCELLED."""
         if not self.door_open:
@@ -176,6 +181,7 @@ class Engine:
         elif download.status is DownloadStatus.DOWNLOADING and download.asked is Asked.NOTHING:
             self._ask(download, Asked.PAUSE, reason)
 
+    @trio.lowlevel.enable_ki_protection
     def resume(self, download: Download) -> bool:
         """Queue a PAUSED download at the tail of its lane; False if it is not PAUSED."""
         self.check_door("resume")
@@ -296,6 +302,7 @@ class Engine:
 
     # What ends the whole.
 
+    @trio.lowlevel.enable_ki_protection
     def close_door(self, reason: str = _CLOSED) -> None:
         """From now on nothing new comes in; waiting submits are turned away, and paused downloads cancelled."""
         if self.door_open:

@@ -170,9 +170,10 @@ class UncollectedFailuresError(ExceptionGroup[_ExceptionT_co], TrioDlmError):
         cls, failures: Sequence[DownloadFailedError], *, total: int
     ) -> UncollectedFailuresError[DownloadFailedError]:
         """Build the group from the kept *failures* out of *total*."""
+        count = "1 download" if total == 1 else f"{total} downloads"
         shown = "" if total == len(failures) else f", the first {len(failures)} of them here"
         group = UncollectedFailuresError(
-            f"{total} downloads failed and nobody asked how they ended{shown}; "
+            f"{count} failed and nobody asked how {'it' if total == 1 else 'they'} ended{shown}; "
             f'await task.result() or task.wait(), or open the manager with failures="keep"',
             failures,
         )

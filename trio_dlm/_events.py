@@ -106,6 +106,7 @@ class Subscription:
         self._ready: list[tuple[int, Download]] = []
         self._held: list[tuple[float, int, Download]] = []
         self._not_before: dict[Download, float] = {}
+        self._entered = False
         self._attached = False
         self._iterating = False
         self._parked: trio.lowlevel.Task | None = None
@@ -114,9 +115,9 @@ class Subscription:
     async def __aenter__(self) -> Self:
         """Subscribe: the present snapshots are there at once."""
         await trio.lowlevel.checkpoint()
-        if self._attached:
+        if self._entered:
             raise RuntimeError("a subscription is entered once; call events() again for another")
-        self._attached = True
+        self._entered = self._attached = True
         self._hub.attach(self, self._only)
         for download in self._present():
             self.note(download)

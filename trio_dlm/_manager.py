@@ -324,6 +324,7 @@ class DownloadManager:
         return self._engine.schedule.max_concurrent
 
     @max_concurrent.setter
+    @trio.lowlevel.enable_ki_protection
     def max_concurrent(self, limit: float) -> None:
         self._engine.schedule.max_concurrent = check_limit("max_concurrent", limit)
         self._engine.step()
@@ -334,10 +335,12 @@ class DownloadManager:
         return self._engine.schedule.max_per_lane
 
     @max_per_lane.setter
+    @trio.lowlevel.enable_ki_protection
     def max_per_lane(self, limit: float) -> None:
         self._engine.schedule.max_per_lane = check_limit("max_per_lane", limit)
         self._engine.step()
 
+    @trio.lowlevel.enable_ki_protection
     def set_lane_limit(self, lane: Hashable, limit: float | None) -> None:
         """Let at most *limit* downloads of *lane* run at once; None goes back to ``max_per_lane``.
 

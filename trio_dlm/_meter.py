@@ -240,14 +240,14 @@ class ProgressMeter:
         self._weighted_s = 0.0
 
     def _weigh(self, now: float, spread_s: float) -> tuple[float, float]:
-        """Weigh all as seen from *now*; the fresh bytes came evenly in the first *spread_s* since the last fold."""
+        """Weigh all as seen from *now*; the fresh bytes came evenly in the first *spread_s* since the fold."""
         elapsed = now - self._folded_at
         if elapsed <= 0:
             return self._weighted_bytes + self._fresh, self._weighted_s
         kept = math.exp(-elapsed / TIME_CONSTANT_S)
         spread_s = min(spread_s, elapsed)
-        # The mean weight over the spread: exact, so that a constant flow has its own rate.  Every exponent is negative, so
-        # that an hour of silence cannot overflow.
+        # The mean weight over the spread: exact, so that a constant flow has its own rate.  Every exponent is negative,
+        # so that an hour of silence cannot overflow.
         since_s = elapsed - spread_s
         weighted_s = -math.expm1(-spread_s / TIME_CONSTANT_S) * TIME_CONSTANT_S
         weight = math.exp(-since_s / TIME_CONSTANT_S) * weighted_s / spread_s

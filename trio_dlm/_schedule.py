@@ -41,9 +41,8 @@ def check_limit(name: str, limit: object) -> float:
         TypeError: not an int.
         ValueError: negative.
     """
-    if isinstance(limit, bool) or not (isinstance(limit, int) or limit == math.inf):
+    if isinstance(limit, bool) or not (isinstance(limit, int) or (isinstance(limit, float) and limit == math.inf)):
         raise TypeError(f"{name} is an int or math.inf, got {limit!r}")
-    assert isinstance(limit, (int, float))
     if limit < 0:
         raise ValueError(f"{name} is 0 (nothing new starts) or more, got {limit!r}")
     return limit

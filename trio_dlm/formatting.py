@@ -342,7 +342,7 @@ def _name_in(url: str) -> str:
         path = urlsplit(url).path
     except ValueError:
         return _one_line(redact_url(url))
-    parts = (_one_line(unquote(part)) for part in reversed(path.split("/")))
+    parts = (_one_line(unquote(part)) for part in reversed(path.rstrip("/").split("/")))
     return next(filter(None, parts), None) or _one_line(host_of(url) or redact_url(url))
 
 
