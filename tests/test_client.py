@@ -1,0 +1,805 @@
+"""The seam to the HTTP client library, against a real socket, with both libraries."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+import trio
+import trustme
+
+from tests.origin import Connection, Origin, Request, head, open_origin, reply
+from trio_dlm._errors import (
+    ConnectionFailedError,
+    DownloadTimeoutError,
+    IncompleteBodyError,
+    InvalidUrlError,
+    StalledError,
+    TransferError,
+    UnusableReplyError,
+)
+from trio_dlm.downloaders.http import _client
+from trio_dlm.downloaders.http._address import parse_address
+from trio_dlm.downloaders.http._client import Client, Exchange, library_of, load_library, open_client
+
+# Long enough for a loaded machine where nothing is meant to be late, and short where it is.
+PATIENT = 20.0
+SOON = 0.15
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(autouse=True)
+def _trusted(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The test's own authority, and nobody else's: that also saves the time to load all the others.
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(_client, "LIBRARIES", (request.param,))
+    return load_library()
+
+
+@pytest.fixture
+async def client(library: Any) -> AsyncGenerator[Client, None]:
+    async with open_client(None) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def origin() -> AsyncGenerator[Origin, None]:
+    async with open_origin() as opened:
+        yield opened
+
+
+def server_context(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def ask(
+    client: Client,
+    url: str,
+    *,
+    headers: tuple[tuple[str, str], ...] = (),
+    is_named: bool = True,
+    connect_timeout_s: float = PATIENT,
+    timeout_s: float = PATIENT,
+) -> AbstractAsyncContextManager[Exchange]:
+    return client.exchange(
+        parse_address(url),
+        headers=headers,
+        is_named=is_named,
+        connect_timeout_s=connect_timeout_s,
+        timeout_s=timeout_s,
+    )
+
+
+async def read_all(exchange: Exchange, length: int | None = None) -> bytes:
+    body: list[bytes] = []
+    while True:
+        chunks, ended = await exchange.read_batch(lambda _: None, length=length)
+        body += chunks
+        if ended:
+            return b"".join(body)
+
+
+async def get(client: Client, url: str, **kwargs: Any) -> bytes:
+    async with ask(client, url, **kwargs) as exchange:
+        return await read_all(exchange)
+
+
+def messages(exc: BaseException) -> str:
+    """Return all that could be printed of an exception: its own text, and those of what it came from."""
+    import traceback
+
+    return "".join(traceback.format_exception(exc, chain=True, limit=0)) + repr(exc)
+
+
+# What comes out.
+
+
+async def test_a_reply_is_given_as_it_came(client: Client, origin: Origin) -> None:
+    url = origin.reply("/", reply(b"abc", "X-Two: 1", "X-Two: \xe9", "ETag: x", status="203 Because I Say So"))
+    async with ask(client, url) as exchange:
+        assert exchange.head.status == 203
+        assert exchange.head.phrase == "Because I Say So"
+        assert exchange.head.version == "HTTP/1.1"
+        assert exchange.head.values("x-two") == ["1", "é"]
+        assert exchange.head.first("content-length") == "3"
+        assert await read_all(exchange) == b"abc"
+        assert exchange.received_bytes == 3
+
+
+async def test_a_compressed_body_is_not_decompressed(client: Client, origin: Origin) -> None:
+    url = origin.reply("/", reply(b"\x1f\x8b\x08", "Content-Encoding: gzip"))
+    assert await get(client, url) == b"\x1f\x8b\x08"
+
+
+async def test_a_redirect_is_not_followed(client: Client, origin: Origin) -> None:
+    url = origin.reply("/", reply(b"", "Location: /b", status="302 Found"))
+    async with ask(client, url) as exchange:
+        assert exchange.head.status == 302
+        assert exchange.head.first("location") == "/b"
+    assert len(origin.requests) == 1
+
+
+async def test_a_large_body_comes_in_batches_and_every_read_is_reported(client: Client, origin: Origin) -> None:
+    body = os.urandom(3 * _client.BATCH_BYTES + 1)
+    url = origin.reply("/", reply(body))
+    arrived: list[int] = []
+    batches: list[bytes] = []
+    async with ask(client, url) as exchange:
+        ended = False
+        while not ended:
+            chunks, ended = await exchange.read_batch(arrived.append, length=None)
+            batches.append(b"".join(chunks))
+    assert b"".join(batches) == body
+    assert sum(arrived) == len(body)
+    assert all(_client.BATCH_BYTES <= len(batch) < 2 * _client.BATCH_BYTES for batch in batches[:-1])
+
+
+async def test_on_a_slow_line_a_batch_is_handed_over_before_it_is_full(
+    client: Client, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_client, "BATCH_S", 0.0)
+    go_on = trio.Event()
+
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(head("Content-Length: 2"), b"a")
+        await go_on.wait()
+        await connection.send(b"b")
+
+    origin.on("/", script)
+    async with ask(client, origin.url()) as exchange:
+        assert await exchange.read_batch(lambda _: None, length=2) == ([b"a"], False)
+        go_on.set()
+        assert await exchange.read_batch(lambda _: None, length=2) == ([b"b"], False)
+        assert await exchange.read_batch(lambda _: None, length=2) == ([], True)
+
+
+async def test_what_is_sent_is_what_was_asked_for(client: Client, origin: Origin) -> None:
+    url = origin.reply("/a?b=c", reply(b""))
+    origin.reply("/a", reply(b""))
+    await get(client, url, headers=(("X-Ü".replace("Ü", "U"), "é"), ("Accept-Encoding", "identity")))
+    (request,) = origin.requests
+    assert request.target == "/a?b=c"
+    assert request.headers["x-u"] == "é".encode().decode("latin-1")
+    assert request.headers["accept-encoding"] == "identity"
+    assert request.headers["user-agent"] == _client.USER_AGENT
+
+
+# Connections.
+
+
+async def test_a_connection_is_used_again(client: Client, origin: Origin) -> None:
+    url = origin.reply("/", reply(b"x" * 100_000))
+    for _ in range(3):
+        await get(client, url)
+    assert origin.connections == 1
+
+
+async def test_a_small_body_that_nobody_reads_costs_no_connection(client: Client, origin: Origin) -> None:
+    url = origin.reply("/", reply(b"moved", "Location: /b", status="302 Found"))
+    for _ in range(3):
+        async with ask(client, url):
+            pass
+    assert origin.connections == 1
+
+
+@pytest.mark.parametrize("reads", [0, 1])
+async def test_a_body_that_is_left_half_way_closes_its_connection(client: Client, origin: Origin, reads: int) -> None:
+    url = origin.reply("/", reply(bytes(20_000_000)))
+    async with ask(client, url) as exchange:
+        for _ in range(reads):
+            await exchange.read_batch(lambda _: None, length=None)
+    await origin.wait_no_connections()
+
+
+async def test_an_exception_in_the_block_passes_and_closes_the_connection(client: Client, origin: Origin) -> None:
+    url = origin.reply("/", reply(bytes(20_000_000)))
+    with pytest.raises(ZeroDivisionError):
+        async with ask(client, url) as exchange:
+            await exchange.read_batch(lambda _: None, length=None)
+            raise ZeroDivisionError
+    await origin.wait_no_connections()
+
+
+async def test_leaving_the_client_closes_kept_connections(library: Any, origin: Origin) -> None:
+    async with open_client(None) as client:
+        await get(client, origin.reply("/", reply(b"")))
+        assert origin.open_connections == 1
+    await origin.wait_no_connections()
+
+
+async def test_a_kept_connection_that_has_died_is_replaced(client: Client, origin: Origin) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        # The second request on the first connection finds it closed.
+        if len(origin.requests) == 2:
+            await connection.close()
+        else:
+            await connection.send(reply(b"abc"))
+
+    origin.on("/", script)
+    assert [await get(client, origin.url()) for _ in range(2)] == [b"abc", b"abc"]
+    assert len(origin.requests) == 3
+    assert origin.connections == 2
+
+
+async def test_a_kept_connection_is_replaced_once(client: Client, origin: Origin) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        await (connection.close() if len(origin.requests) > 1 else connection.send(reply(b"abc")))
+
+    origin.on("/", script)
+    await get(client, origin.url())
+    with pytest.raises(ConnectionFailedError, match="before the reply"):
+        await get(client, origin.url())
+    assert len(origin.requests) == 3
+
+
+async def test_many_exchanges_at_once_do_not_wait_for_each_other(client: Client, origin: Origin) -> None:
+    count = 150
+    all_there = trio.Event()
+
+    async def script(connection: Connection, _: Request) -> None:
+        if len(origin.requests) == count:
+            all_there.set()
+        await all_there.wait()
+        await connection.send(reply(b""))
+
+    origin.on("/", script)
+    async with trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(get, client, origin.url())
+    assert origin.connections == count
+
+
+async def test_cookies_of_one_exchange_do_not_go_along_with_the_next(client: Client, origin: Origin) -> None:
+    url = origin.reply("/", reply(b"", "Set-Cookie: a=b"))
+    for _ in range(2):
+        await get(client, url)
+    assert ["cookie" in request.headers for request in origin.requests] == [False, False]
+
+
+# Limits of time.  Each is short, and what waits is real.
+
+
+@asynccontextmanager
+async def black_hole() -> AsyncGenerator[int, None]:
+    """Give a port whose queue of connections is full: the system answers nothing to one more."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        listener.setblocking(False)
+        port = listener.getsockname()[1]
+        fillers = []
+        try:
+            for _ in range(4):
+                filler = socket.socket()
+                filler.setblocking(False)
+                filler.connect_ex(("127.0.0.1", port))
+                fillers.append(filler)
+            await trio.lowlevel.checkpoint()
+            yield port
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows refuses a connection that finds the queue full")
+async def test_a_connection_that_is_not_answered_ends_in_time(client: Client) -> None:
+    async with black_hole() as port:
+        with pytest.raises(DownloadTimeoutError, match=rf"no connection to 127\.0\.0\.1 port {port} within") as caught:
+            await get(client, f"http://127.0.0.1:{port}/", connect_timeout_s=SOON)
+    assert caught.value.option == "connect_timeout_s"
+    assert caught.value.limit_s == SOON
+
+
+async def test_a_name_that_is_not_looked_up_ends_in_time(client: Client) -> None:
+    class Silent(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+            await trio.sleep_forever()
+
+        async def getnameinfo(self, *_: Any) -> Any:
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(Silent())
+    with pytest.raises(DownloadTimeoutError, match=r"no connection to slow\.example port 80"):
+        await get(client, "http://slow.example/", connect_timeout_s=SOON)
+
+
+async def test_a_handshake_that_is_not_answered_ends_in_time_and_leaves_no_connection(
+    client: Client, origin: Origin
+) -> None:
+    url = origin.url().replace("http:", "https:")
+    with pytest.raises(DownloadTimeoutError, match="no end of the TLS handshake") as caught:
+        await get(client, url, connect_timeout_s=SOON)
+    assert caught.value.option == "connect_timeout_s"
+    await origin.wait_no_connections()
+
+
+async def test_a_handshake_through_a_proxy_ends_in_time(library: Any, origin: Origin) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(head(status="200 Connected"))
+        await connection.wait_closed()
+
+    origin.on("example.org:443", script)
+    async with library.AsyncClient(proxy=origin.url()) as theirs, open_client(theirs) as client:
+        with pytest.raises(DownloadTimeoutError, match=r"TLS handshake with example\.org port 443 within 0\.15 s"):
+            await get(client, "https://example.org/", connect_timeout_s=SOON)
+        await origin.wait_no_connections()
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 100 Continue\r\n\r\n"])
+async def test_a_header_that_does_not_end_ends_in_time(client: Client, origin: Origin, said: bytes) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(said)
+        await connection.wait_closed()
+
+    origin.on("/", script)
+    with pytest.raises(DownloadTimeoutError, match="no complete reply header") as caught:
+        await get(client, origin.url(), timeout_s=SOON)
+    assert caught.value.option == "timeout_s"
+    await origin.wait_no_connections()
+
+
+@pytest.mark.parametrize("again", [b"x", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\nLink: <a>\r\n\r\n"])
+async def test_a_header_that_never_stops_coming_ends_in_time(client: Client, origin: Origin, again: bytes) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        if again == b"x":
+            await connection.send(b"HTTP/1.1 200 OK\r\nX: ")
+        while True:
+            await connection.send(again)
+            await trio.sleep(0.01)
+
+    origin.on("/", script)
+    with pytest.raises(DownloadTimeoutError, match="no complete reply header"):
+        await get(client, origin.url(), timeout_s=SOON)
+    await origin.wait_no_connections()
+
+
+async def test_a_body_that_stops_coming_ends_in_time(client: Client, origin: Origin) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(head("Content-Length: 10"), b"abc")
+        await connection.wait_closed()
+
+    origin.on("/", script)
+    with pytest.raises(StalledError, match="no further byte after the first 3") as caught:
+        await get(client, origin.url(), timeout_s=SOON)
+    assert caught.value.option == "timeout_s"
+    await origin.wait_no_connections()
+
+
+async def test_a_slow_body_that_does_come_may_take_longer_than_the_limit(client: Client, origin: Origin) -> None:
+    async def script(connection: Connection, request: Request) -> None:
+        await connection.send(head("Content-Length: 10"))
+        for _ in range(10):
+            await connection.send(b"x")
+            await trio.sleep(0.11)
+
+    origin.on("/", script)
+    assert await get(client, origin.url(), timeout_s=1.0) == b"x" * 10
+
+
+async def test_time_between_reads_does_not_count(client: Client, origin: Origin) -> None:
+    url = origin.reply("/", reply(bytes(5_000_000)))
+    async with ask(client, url, timeout_s=0.6) as exchange:
+        await exchange.read_batch(lambda _: None, length=None)
+        await trio.sleep(0.8)
+        await read_all(exchange)
+        assert exchange.received_bytes == 5_000_000
+
+
+async def test_a_transport_that_reports_nothing_has_both_limits_together(library: Any) -> None:
+    async def handler(_: Any) -> Any:
+        await trio.sleep_forever()
+
+    async with library.AsyncClient(transport=library.MockTransport(handler)) as theirs, open_client(theirs) as client:
+        with pytest.raises(DownloadTimeoutError, match="connect_timeout_s or timeout_s") as caught:
+            await get(client, "http://example.org/", connect_timeout_s=SOON, timeout_s=SOON)
+    assert caught.value.limit_s == 2 * SOON
+
+
+async def test_a_pool_without_room_ends_in_time_and_says_so(library: Any, origin: Origin) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(head("Content-Length: 1"))
+        await connection.wait_closed()
+
+    origin.on("/", script)
+    limits = library.Limits(max_connections=1)
+    async with library.AsyncClient(limits=limits) as theirs, open_client(theirs) as client:
+        async with ask(client, origin.url()):
+            with pytest.raises(DownloadTimeoutError, match="free connection in the client's pool"):
+                await get(client, origin.url(), connect_timeout_s=SOON, timeout_s=SOON)
+
+
+# What goes wrong, in our words.
+
+
+async def expect(client: Client, url: str, kind: type[TransferError], match: str) -> None:
+    with pytest.raises(kind, match=match) as caught:
+        await get(client, url)
+    assert type(caught.value) is kind
+    assert caught.value.__cause__ is not None
+
+
+async def test_a_refused_connection_says_so(client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    await expect(client, f"http://127.0.0.1:{port}/", ConnectionFailedError, "nothing listens there")
+
+
+async def test_a_proxy_that_refuses_is_named(library: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with library.AsyncClient(proxy=f"http://127.0.0.1:{port}") as theirs, open_client(theirs) as client:
+        for scheme in ("http", "https"):
+            match = f"no connection to the proxy 127.0.0.1 port {port}"
+            await expect(client, f"{scheme}://example.org/", ConnectionFailedError, match)
+
+
+async def test_several_addresses_that_refuse_are_one_error(client: Client) -> None:
+    class Twice(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> Any:
+            await trio.lowlevel.checkpoint()
+            where = [("127.0.0.1", port), ("127.0.0.2", port)]
+            return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", address) for address in where]
+
+        async def getnameinfo(self, *_: Any) -> Any:
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(Twice())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    await expect(client, f"http://two.example:{port}/", ConnectionFailedError, "nothing listens there")
+
+
+async def test_an_unknown_name_says_so(client: Client) -> None:
+    class Unknown(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+            await trio.lowlevel.checkpoint()
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        async def getnameinfo(self, *_: Any) -> Any:
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(Unknown())
+    await expect(
+        client, "http://nobody.example/", ConnectionFailedError, r"the name of nobody\.example port 80 was not found"
+    )
+
+
+async def test_a_certificate_for_another_name_says_so(client: Client, authority: trustme.CA) -> None:
+    async with open_origin(tls=server_context(authority, "other.example")) as origin:
+        await expect(client, origin.url(), ConnectionFailedError, "certificate was not accepted.*SSL_CERT_FILE")
+        await origin.wait_no_connections()
+
+
+async def test_a_certificate_of_an_unknown_authority_says_so(client: Client) -> None:
+    async with open_origin(tls=server_context(trustme.CA())) as origin:
+        await expect(client, origin.url(), ConnectionFailedError, "certificate was not accepted")
+
+
+async def test_https_asked_of_a_port_that_does_not_speak_it_says_so(client: Client, origin: Origin) -> None:
+    async def answer_anything(task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        async def handler(stream: trio.SocketStream) -> None:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(trio.serve_tcp, handler, 0)
+            task_status.started(listeners[0].socket.getsockname()[1])
+
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(answer_anything)
+        await expect(client, f"https://127.0.0.1:{port}/", ConnectionFailedError, "handshake failed.*speaks https")
+        nursery.cancel_scope.cancel()
+
+
+async def test_https_with_a_trusted_certificate_works(client: Client, authority: trustme.CA) -> None:
+    async with open_origin(tls=server_context(authority)) as origin:
+        assert await get(client, origin.reply("/", reply(b"abc" * 100_000))) == b"abc" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "match"),
+    [
+        (b"", ConnectionFailedError, "before the reply was complete"),
+        (b"HTTP/1.1 200 OK\r\nX: y", ConnectionFailedError, "before the reply was complete"),
+        (b"220 smtp.example ESMTP\r\n\r\n", UnusableReplyError, "not HTTP"),
+        (b"\x16\x03\x01\r\n\r\n", UnusableReplyError, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX y\r\n\r\n", UnusableReplyError, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", UnusableReplyError, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000, UnusableReplyError, "not HTTP"),
+    ],
+)
+async def test_a_reply_that_is_none_says_so(
+    client: Client, origin: Origin, said: bytes, kind: type[TransferError], match: str
+) -> None:
+    await expect(client, origin.reply("/", said, close=True), kind, match)
+    await origin.wait_no_connections()
+
+
+async def test_a_reset_before_the_reply_says_so(client: Client, origin: Origin) -> None:
+    origin.on("/", lambda connection, _: connection.reset())
+    await expect(client, origin.url(), ConnectionFailedError, "before the reply was complete")
+
+
+async def test_a_body_that_ends_early_says_how_much_came(client: Client, origin: Origin) -> None:
+    url = origin.reply("/", head("Content-Length: 10"), b"abc", close=True)
+    with pytest.raises(IncompleteBodyError) as caught:
+        async with ask(client, url) as exchange:
+            await read_all(exchange, length=10)
+    assert (caught.value.received_bytes, caught.value.expected_bytes) == (3, 10)
+
+
+@pytest.mark.parametrize(
+    "said", [b"3\r\nabc\r\n", b"3\r\nabc\r\n0\r\n", b"3\r\nabcX", b"zzz\r\n", b"-1\r\n", b"3\r\nabcdef\r\n"]
+)
+async def test_broken_chunks_are_no_whole_body(client: Client, origin: Origin, said: bytes) -> None:
+    url = origin.reply("/", head("Transfer-Encoding: chunked"), said, close=True)
+    await expect(client, url, IncompleteBodyError, "the body broke off")
+
+
+async def test_a_reset_in_the_body_says_how_much_came(client: Client, origin: Origin) -> None:
+    read = trio.Event()
+
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(head("Content-Length: 10"), b"abc")
+        await read.wait()
+        await connection.reset()
+
+    origin.on("/", script)
+    with pytest.raises(ConnectionFailedError, match="broke after 3 bytes"):
+        async with ask(client, origin.url()) as exchange:
+            await exchange.read_batch(lambda _: read.set(), length=10)
+
+
+@pytest.mark.parametrize("surplus", [b"and more", b"and more\r\n\r\n", b"\r\n"])
+async def test_what_follows_the_promised_length_spoils_nothing(client: Client, origin: Origin, surplus: bytes) -> None:
+    url = origin.reply("/", reply(b"abc") + surplus)
+    assert [await get(client, url) for _ in range(3)] == [b"abc"] * 3
+
+
+# Exceptions of other origins than the network.
+
+
+@asynccontextmanager
+async def raising(library: Any, error: BaseException) -> AsyncGenerator[Client, None]:
+    async def handler(_: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    async with library.AsyncClient(transport=library.MockTransport(handler)) as theirs, open_client(theirs) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, "Too many open files"),
+        ssl.SSLError(1, "[SSL: NO_REASON] nothing"),
+        trio.BrokenResourceError("gone"),
+        ExceptionGroup(
+            "", [OSError(errno.EMFILE, "Too many open files"), ExceptionGroup("", [trio.ClosedResourceError()])]
+        ),
+    ],
+)
+async def test_nothing_below_leaks_alone_or_in_a_group(library: Any, error: Exception) -> None:
+    async with raising(library, error) as client:
+        with pytest.raises(ConnectionFailedError) as caught:
+            await get(client, "http://example.org/")
+        assert caught.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "match"),
+    [
+        ("ConnectTimeout", DownloadTimeoutError, "client's own timeout"),
+        ("ReadTimeout", DownloadTimeoutError, "client's own timeout"),
+        ("PoolTimeout", DownloadTimeoutError, "client's own timeout"),
+        ("ProxyError", ConnectionFailedError, "proxy refused"),
+        ("UnsupportedProtocol", InvalidUrlError, "a text"),
+        ("LocalProtocolError", ConnectionFailedError, "cannot be sent"),
+        ("ConnectError", ConnectionFailedError, "a text"),
+        ("DecodingError", ConnectionFailedError, "a text"),
+        ("InvalidURL", InvalidUrlError, "a text"),
+        ("StreamClosed", ConnectionFailedError, "stream"),
+    ],
+)
+async def test_every_class_of_the_library_has_one_of_ours(
+    library: Any, name: str, kind: type[TransferError], match: str
+) -> None:
+    error = getattr(library, name)
+    async with raising(library, error() if name == "StreamClosed" else error("a text")) as client:
+        await expect(client, "http://example.org/", kind, match)
+
+
+@pytest.mark.parametrize("error", [ValueError("theirs"), ExceptionGroup("", [OSError(), ValueError("theirs")])])
+async def test_an_exception_of_the_users_own_hooks_passes(library: Any, error: Exception) -> None:
+    async with raising(library, error) as client:
+        with pytest.raises(type(error)) as caught:
+            await get(client, "http://example.org/")
+        assert caught.value is error
+
+
+async def test_an_exception_of_ours_passes(library: Any) -> None:
+    error = StalledError(url="u", waited_for="w", limit_s=1, option="o")
+    async with raising(library, error) as client:
+        with pytest.raises(StalledError) as caught:
+            await get(client, "http://example.org/")
+        assert caught.value is error
+
+
+async def test_what_the_library_refuses_in_a_complete_reply_says_so(library: Any, origin: Origin) -> None:
+    async def hook(_: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        raise library.RemoteProtocolError("a text")
+
+    url = origin.reply("/", reply(b""))
+    async with library.AsyncClient(event_hooks={"response": [hook]}) as theirs, open_client(theirs) as client:
+        await expect(client, url, UnusableReplyError, "the reply is unusable .a text.")
+
+
+async def test_a_stream_of_the_users_own_transport_is_mapped_too(library: Any) -> None:
+    class Body(library.AsyncByteStream):  # type: ignore[misc]
+        async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+            yield b"abc"
+            raise library.ReadTimeout("late")
+
+    async def handler(_: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return library.Response(200, stream=Body())
+
+    async with library.AsyncClient(transport=library.MockTransport(handler)) as theirs, open_client(theirs) as client:
+        await expect(client, "http://example.org/", StalledError, "client's own timeout")
+
+
+# The generators that httpx leaves behind then are its own.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_body_that_never_lets_go_is_left_all_the_same(library: Any) -> None:
+    class Body(library.AsyncByteStream):  # type: ignore[misc]
+        async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+            while True:
+                yield b"x"
+
+    async def handler(_: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return library.Response(200, stream=Body())
+
+    async with library.AsyncClient(transport=library.MockTransport(handler)) as theirs, open_client(theirs) as client:
+        async with ask(client, "http://example.org/") as exchange:
+            assert exchange.head.status == 200
+
+
+# Cancellation.
+
+
+async def test_cancelled_while_connecting(client: Client) -> None:
+    async with black_hole() as port:
+        with trio.move_on_after(SOON) as scope:
+            await get(client, f"http://127.0.0.1:{port}/")
+        assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 200", head("Content-Length: 10"), head("Content-Length: 10") + b"abc"]
+)
+async def test_cancelled_while_waiting_the_connection_is_closed(client: Client, origin: Origin, said: bytes) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(said)
+        await connection.wait_closed()
+
+    origin.on("/", script)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(get, client, origin.url())
+        await origin.wait_requests(1)
+        nursery.cancel_scope.cancel()
+    await origin.wait_no_connections()
+
+
+async def test_cancelled_in_the_handshake_the_connection_is_closed(client: Client, origin: Origin) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(get, client, origin.url().replace("http:", "https:"))
+        await origin.wait_connections(1)
+        nursery.cancel_scope.cancel()
+    await origin.wait_no_connections()
+
+
+# Clients of the user's own.
+
+
+async def test_a_client_of_the_users_own_stays_open(library: Any, origin: Origin) -> None:
+    url = origin.reply("/", reply(b"abc"))
+    async with library.AsyncClient(headers={"X-Mine": "1"}, follow_redirects=True, timeout=0.001) as theirs:
+        async with open_client(theirs) as client:
+            assert await get(client, url) == b"abc"
+        assert (await theirs.get(url, timeout=5)).content == b"abc"
+    assert [request.headers["x-mine"] for request in origin.requests] == ["1", "1"]
+
+
+async def test_a_client_adds_nothing_for_an_origin_that_nobody_named(library: Any, origin: Origin) -> None:
+    url = origin.reply("/", reply(b""))
+    async with (
+        library.AsyncClient(
+            headers={"X-Mine": "1", "User-Agent": "me"},
+            auth=("user", "hunter2"),
+            cookies={"a": "b"},
+            params={"key": "1"},
+        ) as theirs,
+        open_client(theirs) as client,
+    ):
+        await get(client, url)
+        await get(client, url, is_named=False)
+        await get(client, url, is_named=False, headers=(("User-Agent", "other"), ("Accept", "text/html")))
+    named, unnamed, other = origin.requests
+    assert {"x-mine", "authorization", "cookie"} <= named.headers.keys()
+    assert named.target == "/?key=1"
+    assert not {"x-mine", "authorization", "cookie"} & unnamed.headers.keys()
+    assert unnamed.target == "/"
+    assert unnamed.headers["user-agent"] == "me"
+    assert unnamed.headers["accept"] == "*/*"
+    assert (other.headers["user-agent"], other.headers["accept"]) == ("other", "text/html")
+
+
+async def test_a_client_is_known_by_its_library() -> None:
+    import httpx
+    import httpx2
+
+    async with httpx.AsyncClient() as one, httpx2.AsyncClient() as other:
+        assert library_of(one) is httpx
+        assert library_of(other) is httpx2
+    for wrong in (object(), "httpx", httpx.AsyncClient):
+        with pytest.raises(TypeError, match=r"httpx\.AsyncClient"):
+            library_of(wrong)
+
+
+async def test_the_continuation_is_preferred_and_not_demanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+    import httpx2
+
+    assert load_library() is httpx2
+    monkeypatch.setattr(_client, "LIBRARIES", ("no_such_library_anywhere", "httpx"))
+    assert load_library() is httpx
+
+
+# Secrets.
+
+
+async def test_secrets_of_an_address_are_not_logged(
+    client: Client, library: Any, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    url = origin.reply("/", reply(b""))
+    await get(client, url + "?token=hunter2", headers=(("Authorization", "Basic hunter3"),))
+    assert "hunter" not in caplog.text
+    assert "HTTP Request: GET" in caplog.text
+
+
+async def test_what_others_log_with_the_library_is_left_alone(
+    client: Client, library: Any, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    async with library.AsyncClient() as theirs:
+        await theirs.get(origin.url("/?token=visible"))
+    assert "token=visible" in caplog.text
+
+
+async def test_secrets_of_an_address_are_in_no_message(client: Client) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(ConnectionFailedError) as caught:
+        await get(client, f"http://127.0.0.1:{port}/?token=hunter2", headers=(("Authorization", "Basic hunter3"),))
+    assert "hunter" not in messages(caught.value)
