@@ -16,6 +16,7 @@ import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, Unpack, cast, final, get_args
 
@@ -173,7 +174,7 @@ class _Block:
 @asynccontextmanager
 async def _run_block(plan: _Plan) -> AsyncGenerator[DownloadManager]:
     async with AsyncExitStack() as stack:
-        base = DownloadOptions(directory=plan.directory)
+        directory = Path(os.path.abspath(plan.directory))  # noqa: ASYNC240  (asks for the current directory only)
         resources = await stack.enter_async_context(plan.setup()) if plan.setup is not None else None
         downloader = plan.downloader if plan.downloader is not None else _default_downloader()
         if hasattr(downloader, "__aenter__"):
@@ -184,13 +185,14 @@ async def _run_block(plan: _Plan) -> AsyncGenerator[DownloadManager]:
             max_per_lane=plan.max_per_lane,
             max_pending=plan.max_pending,
             keep_finished=plan.keep_finished,
+            directory=directory,
             resources=resources,
         )
         try:
             async with trio.open_nursery() as nursery:
                 engine.nursery = nursery
                 try:
-                    yield make_manager(engine, base=base, downloader=downloader, lane_of=plan.lane_of)
+                    yield make_manager(engine, downloader=downloader, lane_of=plan.lane_of)
                 except BaseException as exc:  # noqa: BLE001  (raised again below, out of the nursery's reach)
                     body_error = exc
                 await _end_all(engine, plan.on_exit, body_error)

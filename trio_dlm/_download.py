@@ -48,7 +48,7 @@ class Download:
     """The state of one download.
 
     Attributes:
-        request: what was submitted, with the options as they count.
+        request: what was submitted, the given options laid over each other.
         function: what runs it.
         context: the submitter's context variables; None once it has ended.
         asked: what was asked of the present run.

@@ -35,6 +35,8 @@ from ._schedule import Schedule
 from ._status import DownloadStatus, check_transition
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ._download import Download
     from ._records import DownloadResult
     from ._task import DownloadTask
@@ -58,6 +60,7 @@ class Engine:
         max_per_lane: float,
         max_pending: float,
         keep_finished: float,
+        directory: Path,
         resources: Any,
     ) -> None:
         self.schedule = Schedule(max_concurrent=max_concurrent, max_per_lane=max_per_lane)
@@ -66,6 +69,7 @@ class Engine:
         self.hub = EventHub(given=self.failures.strike)
         self.line = WaitingLine()
         self.max_pending = max_pending
+        self.directory = directory
         self.resources = resources
         self.nursery: trio.Nursery
         """Where downloads run; set when the block is entered."""

@@ -41,6 +41,8 @@ TaskReference: TypeAlias = "str | DownloadTask[Any]"
 # Long enough for a path-like name or two UUIDs, short enough for a log line.
 MAX_ID_LENGTH: Final = 200
 
+_NO_OPTIONS: Final = DownloadOptions()
+
 # In one go this many are queued before other tasks get a turn.
 _BATCH: Final = 1000
 
@@ -52,9 +54,8 @@ class DownloadManager:
     Made by :func:`trio_dlm.open_manager`.  All of it belongs to the thread and the trio run that opened it.
     """
 
-    __slots__ = ("__weakref__", "_base", "_check_request", "_engine", "_function", "_lane_of")
+    __slots__ = ("__weakref__", "_check_request", "_engine", "_function", "_lane_of")
     _engine: Engine
-    _base: DownloadOptions
     _function: DownloaderFunction[Any]
     _check_request: Callable[[DownloadRequest], None] | None
     _lane_of: LaneOf | None
@@ -354,8 +355,7 @@ class DownloadManager:
     @property
     def directory(self) -> Path:
         """Where files go unless a request says otherwise; absolute."""
-        assert self._base.directory is not None
-        return self._base.directory
+        return self._engine.directory
 
     def events(
         self,
@@ -396,8 +396,8 @@ class DownloadManager:
             self._engine.hub, only=frozenset(named), present=lambda: named, min_interval_s=min_interval_s
         )
 
+    @staticmethod
     def _make_request(
-        self,
         url: str,
         downloader: Downloader[Any] | DownloaderFunction[Any] | None,
         options: DownloadOptions | None,
@@ -405,15 +405,14 @@ class DownloadManager:
         correlation_id: str | None,
         fields: Mapping[str, Any],
     ) -> DownloadRequest:
-        """Lay the options over each other: the manager's, the given ones, single fields."""
-        laid = self._base
-        if options is not None:
-            if not isinstance(options, DownloadOptions):
-                raise TypeError(f"options is a DownloadOptions, got {options!r}")
-            laid = options.over(laid)
-        if fields:
-            laid = DownloadOptions(**fields).over(laid)
-        return DownloadRequest(url, laid, downloader, lane, correlation_id)
+        """Lay single fields over the options."""
+        if options is None:
+            options = DownloadOptions(**fields) if fields else _NO_OPTIONS
+        elif not isinstance(options, DownloadOptions):
+            raise TypeError(f"options is a DownloadOptions, got {options!r}")
+        elif fields:
+            options = DownloadOptions(**fields).over(options)
+        return DownloadRequest(url, options, downloader, lane, correlation_id)
 
     def _prepare(
         self,
@@ -456,13 +455,13 @@ class DownloadManager:
             self,
         )
 
-    def _as_request(self, each: object, lane: Hashable) -> DownloadRequest:
+    @staticmethod
+    def _as_request(each: object, lane: Hashable) -> DownloadRequest:
         if isinstance(each, str):
-            return DownloadRequest(each, self._base, None, lane)
+            return DownloadRequest(each, _NO_OPTIONS, None, lane)
         if not isinstance(each, DownloadRequest):
             raise TypeError(f"submit_many takes URLs and DownloadRequests, got {each!r}")
-        own_lane = lane if each.lane is None else each.lane
-        return replace(each, options=each.options.over(self._base), lane=own_lane)
+        return each if each.lane is not None or lane is None else replace(each, lane=lane)
 
     async def _queue_all(self, batch: DownloadBatch) -> None:
         """Queue the tasks of *batch* one after the other; if that is interrupted, those that came in are cancelled."""
@@ -527,16 +526,11 @@ class DownloadManager:
 
 
 def make_manager(
-    engine: Engine,
-    *,
-    base: DownloadOptions,
-    downloader: Downloader[Any] | DownloaderFunction[Any],
-    lane_of: LaneOf | None,
+    engine: Engine, *, downloader: Downloader[Any] | DownloaderFunction[Any], lane_of: LaneOf | None
 ) -> DownloadManager:
-    """Make the manager of *engine*; *base* are the options under all others, its directory absolute."""
+    """Make the manager of *engine*."""
     manager = object.__new__(DownloadManager)
     manager._engine = engine
-    manager._base = base
     manager._function = as_function(downloader)
     manager._check_request = getattr(downloader, "check_request", None)
     manager._lane_of = lane_of

@@ -11,15 +11,14 @@ Rules that hold here:
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from ._context import CORRELATION_ID
-from ._errors import DownloadTimeoutError
 from ._outcome import judge
 from ._records import DownloadResult
-from .downloaders._protocol import DownloadJob
+from .downloaders._protocol import DownloadJob, run_within
 
 if TYPE_CHECKING:
     from ._download import Download
@@ -31,14 +30,13 @@ __all__ = ["run_download"]
 @trio.lowlevel.enable_ki_protection
 async def run_download(engine: Engine, download: Download) -> None:
     """Run *download* once, and tell *engine* how it ended."""
-    scope, directory = download.scope, download.request.options.directory
+    scope = download.scope
     assert scope is not None
-    assert directory is not None
     CORRELATION_ID.set(download.correlation_id)
     download.runner = trio.lowlevel.current_task()
     job = DownloadJob(
         request=download.request,
-        directory=directory,
+        directory=download.request.options.directory or engine.directory,
         correlation_id=download.correlation_id,
         attempt=download.attempts,
         progress=partial(engine.open_meter, download),
@@ -66,15 +64,9 @@ async def run_download(engine: Engine, download: Download) -> None:
 async def _fetch(download: Download, job: DownloadJob) -> DownloadResult:
     limit_s = job.options.total_timeout_s
     if limit_s is None:
-        return _check_result(await download.function(job))
-    with trio.move_on_after(limit_s):
-        return _check_result(await download.function(job))
-    raise DownloadTimeoutError(
-        url=download.url, waited_for="end of the download", limit_s=limit_s, option="total_timeout_s"
-    )
-
-
-def _check_result(result: Any) -> DownloadResult:
+        result = await download.function(job)
+    else:
+        result = await run_within(limit_s, job, download.function)
     if not isinstance(result, DownloadResult):
         raise TypeError(f"the downloader returned {result!r}, expected a DownloadResult")
     return result

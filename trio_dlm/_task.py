@@ -59,7 +59,7 @@ class DownloadTask(Generic[ResultT_co]):
 
     @property
     def request(self) -> DownloadRequest:
-        """What was submitted, with the options as they count; its ``url`` has the secrets, its repr has not."""
+        """What was submitted, the options laid over each other; its ``url`` has the secrets, its repr has not."""
         return self._download.request
 
     @property

@@ -16,12 +16,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar, cast, final, runtime_checkable
 
+import trio
+
+from .._errors import DownloadTimeoutError
 from .._meter import ProgressMeter
 from .._options import DownloadOptions
 from .._records import DownloadRequest, DownloadResult
 from .._urls import redact_url
 
-__all__ = ["DownloadJob", "Downloader", "DownloaderFunction", "RequestChecker", "as_function"]
+__all__ = ["DownloadJob", "Downloader", "DownloaderFunction", "RequestChecker", "as_function", "run_within"]
 
 ResultT_co = TypeVar("ResultT_co", bound=DownloadResult, covariant=True)
 _ResultT = TypeVar("_ResultT", bound=DownloadResult)
@@ -105,6 +108,19 @@ class RequestChecker(Protocol):
 
 
 DownloaderFunction: TypeAlias = Callable[[DownloadJob], Awaitable[_ResultT]]
+
+
+async def run_within(limit_s: float, job: DownloadJob, function: DownloaderFunction[_ResultT]) -> _ResultT:
+    """Run a job for *limit_s* seconds at the most.
+
+    Raises:
+        DownloadTimeoutError: it took longer, and was cancelled.
+    """
+    with trio.move_on_after(limit_s):
+        return await function(job)
+    raise DownloadTimeoutError(
+        url=redact_url(job.url), waited_for="end of the download", limit_s=limit_s, option="total_timeout_s"
+    )
 
 
 def as_function(downloader: object) -> DownloaderFunction[Any]:

@@ -5,7 +5,7 @@ Rules that hold here:
 - it owns the client and the threads' limiter, both from entering its block to leaving it, and nothing of a single
   download;
 - options are laid over each other here, and only here;
-- limits on a whole run are the manager's.
+- limits on a whole run are the manager's, but for one that was given to the constructor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import trio
 
 from ..._options import DownloadOptions, DownloadOptionsFields
 from ..._records import DownloadRequest, DownloadResult
-from .._protocol import DownloadJob
+from .._protocol import DownloadJob, run_within
 from ._address import Address, parse_address
 from ._client import Client, open_client
 from ._names import check_filename
@@ -109,13 +109,19 @@ class HttpDownloader:
             TransferError: the file could not be had; the class says why.
             RuntimeError: the downloader is not open.
         """
+        limit_s = self._defaults.total_timeout_s
+        if limit_s is None or "total_timeout_s" in job.options.given:
+            return await self._download(job)
+        return await run_within(limit_s, job, self._download)
+
+    async def _download(self, job: DownloadJob) -> DownloadResult:
         if self._client is None:
             raise RuntimeError(
                 "this HttpDownloader is not open; use it within `async with HttpDownloader() as downloader:`"
             )
         address, options = self._check(job.url, job.options)
         directory = job.directory
-        # The manager has put its own where the request named none, which is a weaker layer than this downloader's.
+        # Where the request named none this is the manager's, a weaker layer than this downloader's.
         if job.options.directory is None and self._defaults.directory is not None:
             directory = self._defaults.directory
         return await transfer(
