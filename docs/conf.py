@@ -28,6 +28,7 @@ extensions = [
     # Marks async functions, async context managers and the like as what they are.
     "sphinxcontrib_trio",
     "myst_parser",
+    "life_cycle",
     "public_names",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}

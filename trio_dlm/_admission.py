@@ -44,7 +44,7 @@ class WaitingLine:
         return len(self._waiters)
 
     async def wait(self, download: DownloadTask[Any]) -> None:
-        """Stand in line until :meth:`admit` has taken *download* out.
+        """Stand in line until :meth:`admit` or :meth:`leave` has taken *download* out.
 
         Raises:
             Cancelled: and then *download* was not and will not be admitted.
@@ -65,6 +65,11 @@ class WaitingLine:
         _, waiter = self._waiters.popitem(last=False)
         trio.lowlevel.reschedule(waiter.sleeper)
         return waiter.download
+
+    def leave(self, correlation_id: str) -> None:
+        """Take a download out of the line, if it stands there, and wake its submit: it is not to be admitted."""
+        if (waiter := self._waiters.pop(correlation_id, None)) is not None:
+            trio.lowlevel.reschedule(waiter.sleeper)
 
     def close(self) -> None:
         """Turn everybody in the line away."""

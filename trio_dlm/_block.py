@@ -22,7 +22,7 @@ from typing import Any, Literal, TypeAlias, Unpack, cast, final, get_args
 
 import trio
 
-from ._engine import Engine
+from ._engine import CANCELLED, CLOSED, Engine
 from ._errors import UnsupportedBackendError
 from ._manager import DownloadManager, LaneOf, make_manager
 from ._options import DownloadOptions, FileOptionsFields
@@ -85,16 +85,13 @@ def open_manager(
     if setup is not None and not callable(setup):
         raise TypeError(f"setup is a function that makes an async context manager, got {setup!r}")
     DownloadOptions(directory=directory)  # checks it; the current directory counts when the block is entered
-    pending = math.inf if max_pending is None else check_limit("max_pending", max_pending)
-    if pending < 1:
-        raise ValueError(f"max_pending is 1 or more, got {max_pending!r}: with 0 nothing could ever be queued")
     _check_choice("on_exit", on_exit, OnExit)
     _check_choice("failures", failures, Failures)
     _check_choice("backend", backend, Backend)
     return _Block(
         _Plan(
             max_concurrent=check_limit("max_concurrent", max_concurrent),
-            max_pending=pending,
+            max_pending=math.inf if max_pending is None else check_limit("max_pending", max_pending, least=1),
             max_per_lane=math.inf if max_per_lane is None else check_limit("max_per_lane", max_per_lane),
             keep_finished=check_limit("keep_finished", keep_finished),
             directory=directory,
@@ -161,6 +158,7 @@ class _Block:
         if self._inner is not None:
             raise RuntimeError("a manager's block is entered once; call open_manager() again for another")
         _check_backend(self._plan.backend)
+        await trio.lowlevel.checkpoint()
         self._inner = _run_block(self._plan)
         return await self._inner.__aenter__()
 
@@ -217,15 +215,18 @@ async def _run_block(plan: _Plan) -> AsyncGenerator[DownloadManager]:
 
 async def _end_all(engine: Engine, on_exit: OnExit, body_error: BaseException | None) -> None:
     """Bring every download to its end; returns when no code of any of them runs."""
-    if body_error is not None:
+    if isinstance(body_error, trio.Cancelled):
+        await _cancel_and_wait(engine, CANCELLED)
+    elif body_error is not None:
         await _cancel_and_wait(engine, f"the manager's block was left by {type(body_error).__name__}")
     elif on_exit == "cancel":
-        await _cancel_and_wait(engine, "the manager's block was left")
+        await _cancel_and_wait(engine, CLOSED)
+        await trio.lowlevel.checkpoint_if_cancelled()
     else:
         try:
             await engine.drain()
         except BaseException:
-            await _cancel_and_wait(engine, "the manager's block was cancelled")
+            await _cancel_and_wait(engine, CANCELLED)
             raise
 
 

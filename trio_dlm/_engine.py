@@ -41,12 +41,14 @@ if TYPE_CHECKING:
     from ._records import DownloadResult
     from ._task import DownloadTask
 
-__all__ = ["Engine"]
+__all__ = ["CANCELLED", "CLOSED", "Engine"]
 
 # Cancelling a queued download takes some microseconds.  After this many the other tasks of the program get a turn.
 BATCH: Final = 1000
 
-_CLOSED: Final = "the manager's block was left"
+# Why downloads ended with the block.
+CLOSED: Final = "the manager's block was left"
+CANCELLED: Final = "the manager's block was cancelled"
 
 
 @final
@@ -76,7 +78,7 @@ class Engine:
         self.crash: BaseException | None = None
         self.door_open = True
         self._halted = False
-        self._close_reason = _CLOSED
+        self._close_reason = CLOSED
         self._changes = 0
         self._paused = 0
         self._ended = dict.fromkeys((s for s in DownloadStatus if s.is_final), 0)
@@ -164,7 +166,7 @@ class Engine:
                 self._ask(download, asked, reason)
         elif not download.status.is_final:
             if download.status is DownloadStatus.PENDING:
-                self.schedule.withdraw(download)
+                self._unqueue(download)
             else:
                 self._paused -= 1
             download.reason = reason
@@ -177,7 +179,7 @@ class Engine:
         if not self.door_open:
             self.cancel(download, self._close_reason, Asked.CLOSE)
         elif download.status is DownloadStatus.PENDING:
-            self.schedule.withdraw(download)
+            self._unqueue(download)
             download.reason = reason
             self._paused += 1
             self._set_status(download, DownloadStatus.PAUSED)
@@ -198,11 +200,21 @@ class Engine:
         self.step()
         return True
 
+    def _unqueue(self, download: Download) -> None:
+        if download.ticket is not None:
+            self.schedule.withdraw(download)
+        else:
+            # One of a batch that is still being queued: its turn has not come, or it stands in line for room.
+            self.line.leave(download.correlation_id)
+
     def open_meter(self, download: Download) -> ProgressMeter:
         """Make the counters of a download whose code asks for them for the first time."""
         if download.meter is None:
-            download.meter = ProgressMeter(trio.current_time, partial(self._progressed, download))
-            download.meter.open_run(keep_received=False)
+            meter = ProgressMeter(trio.current_time, partial(self._progressed, download))
+            if download.scope is None:
+                return meter  # The run is over: this one counts nothing, and nobody sees it.
+            meter.open_run(keep_received=False)
+            download.meter = meter
         return download.meter
 
     def _ask(self, download: Download, asked: Asked, reason: str | None) -> None:
@@ -245,7 +257,7 @@ class Engine:
             self.crash = self.crash or outcome.rest
             self.collapse(f"the manager crashed: {outcome.rest!r}")
         else:
-            self.collapse("the manager's block was cancelled")
+            self.collapse(CANCELLED)
 
     def _status_after(self, download: Download, outcome: Outcome) -> DownloadStatus:
         if download.asked is Asked.PAUSE and not self.door_open:
@@ -307,12 +319,19 @@ class Engine:
     # What ends the whole.
 
     @trio.lowlevel.enable_ki_protection
-    def close_door(self, reason: str = _CLOSED) -> None:
-        """From now on nothing new comes in; waiting submits are turned away, and paused downloads cancelled."""
+    def close_door(self) -> None:
+        """From now on nothing new comes in, and waiting submits are turned away."""
         if self.door_open:
             self.door_open = False
-            self._close_reason = reason
             self.line.close()
+
+    def _halt(self, reason: str) -> None:
+        """From now on nothing starts.  The first reason stays: what comes after it is a consequence."""
+        if not self._halted:
+            self._halted = True
+            self._close_reason = reason
+            self.close_door()
+            self.schedule.halt()
 
     def collapse(self, reason: str) -> None:
         """The nursery is cancelled under us: start nothing any more, and end what is queued, without the block's help.
@@ -320,27 +339,25 @@ class Engine:
         The body of the block may be shielded and waiting for a download that could never start.
         """
         if not self._halted:
-            self._halted = True
-            self.close_door(reason)
+            self._halt(reason)
             self.nursery.start_soon(self.cancel_all, reason)
 
     async def cancel_all(self, reason: str) -> None:
         """Ask every download to end.  With very many, the program's other tasks get their turns in between."""
-        self._halted = True
-        self.close_door(reason)
-        await self._cancel_each([task._download for task in self.registry.live], reason)
+        self._halt(reason)
+        await self._cancel_each([task._download for task in self.registry.live])
 
     async def drain(self) -> None:
         """Let the queue run empty: paused downloads are cancelled, the others go on.  Returns when all have ended."""
         self.close_door()
         paused = [task._download for task in self.registry.live if task.status is DownloadStatus.PAUSED]
-        await self._cancel_each(paused, self._close_reason)
+        await self._cancel_each(paused)
         self.step()
         await self.wait_all_ended()
 
-    async def _cancel_each(self, downloads: list[Download], reason: str) -> None:
+    async def _cancel_each(self, downloads: list[Download]) -> None:
         for index, download in enumerate(downloads, start=1):
-            self.cancel(download, reason, Asked.CLOSE)
+            self.cancel(download, self._close_reason, Asked.CLOSE)
             if index % BATCH == 0:
                 with trio.CancelScope(shield=True):
                     await trio.lowlevel.checkpoint()

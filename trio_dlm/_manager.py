@@ -26,6 +26,7 @@ from ._events import Subscription
 from ._options import DownloadOptions, DownloadOptionsFields
 from ._records import DownloadRequest, DownloadResult, ManagerStats
 from ._schedule import check_limit
+from ._status import DownloadStatus
 from ._task import DownloadTask, make_task
 from ._urls import check_url
 from .downloaders._protocol import Downloader, DownloaderFunction, as_function
@@ -181,8 +182,7 @@ class DownloadManager:
         """Queue many downloads under one parent id.
 
         All are checked before the first is queued.  Waits like :meth:`submit` where ``max_pending`` is reached;
-        always a checkpoint.  A cancelled ``submit_many`` has cancelled those that it had queued, and awaited their
-        end.
+        always a checkpoint.  A cancelled ``submit_many`` has cancelled all of them, and awaited their end.
 
         Args:
             requests: URLs, or :class:`DownloadRequest` records for those that need more.
@@ -205,9 +205,9 @@ class DownloadManager:
             for each in requests:
                 tasks.append(self._prepare("submit", self._as_request(each, lane), parent_id=parent_id))
                 hold(tasks[-1].correlation_id)
-            await trio.lowlevel.checkpoint_if_cancelled()
-            batch = DownloadBatch(parent_id, tasks)
-            await self._queue_all(batch)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        batch = DownloadBatch(parent_id, tasks)
+        await self._queue_all(batch)
         await trio.lowlevel.cancel_shielded_checkpoint()
         return batch
 
@@ -464,24 +464,26 @@ class DownloadManager:
         return each if each.lane is not None or lane is None else replace(each, lane=lane)
 
     async def _queue_all(self, batch: DownloadBatch) -> None:
-        """Queue the tasks of *batch* one after the other; if that is interrupted, those that came in are cancelled."""
+        """Queue the tasks of *batch* one after the other; if that is interrupted, all are cancelled.
+
+        Meanwhile they are known: whoever has an id of one, or of the batch, may cancel, pause and watch it.
+        """
         engine = self._engine
-        queued = 0
+        engine.registry.add_batch(batch)
         try:
-            for task in batch:
+            for index, task in enumerate(batch, start=1):
+                if task.status is not DownloadStatus.PENDING or task._download.ticket is not None:
+                    continue  # Cancelled, or paused and resumed, before its turn came.
+                engine.check_door("submit")
                 if engine.has_room:
-                    engine.check_door("submit")
                     engine.queue(task)
                 else:
                     await engine.line.wait(task)
-                queued += 1
-                if queued == 1:
-                    engine.registry.add_batch(batch)
-                if queued % _BATCH == 0:
+                if index % _BATCH == 0:
                     await trio.lowlevel.checkpoint()
         except BaseException:
             with trio.CancelScope(shield=True):
-                await DownloadBatch(batch.parent_id, batch[:queued]).cancel("submit_many was interrupted")
+                await batch.cancel("submit_many was interrupted")
             raise
 
     def _queue_nowait(self, task: DownloadTask[Any]) -> DownloadTask[Any]:

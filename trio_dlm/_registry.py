@@ -77,7 +77,9 @@ class Registry:
             self._reserved -= held
 
     def add(self, task: DownloadTask[Any]) -> None:
-        """Remember a new task."""
+        """Remember a new task; a task of a batch was added with the batch."""
+        if task.correlation_id in self._live:
+            return
         self._live[task.correlation_id] = task
         if task.parent_id is not None:
             self._remembered_of_batch[task.parent_id] += 1
@@ -94,8 +96,10 @@ class Registry:
                     self._batches.pop(parent_id, None)
 
     def add_batch(self, batch: DownloadBatch) -> None:
-        """Remember a batch whose tasks were added before."""
-        if batch.parent_id in self._remembered_of_batch:
+        """Remember a new batch and its tasks."""
+        for task in batch:
+            self.add(task)
+        if batch:
             self._batches[batch.parent_id] = batch
 
     def get(self, correlation_id: str) -> DownloadTask[Any]:

@@ -34,17 +34,17 @@ __all__ = ["Schedule", "Ticket", "check_limit"]
 _FEW: Final = 16
 
 
-def check_limit(name: str, limit: object) -> float:
-    """Return *limit* if it can bound how many run at once: an int from 0 up, or ``math.inf``.
+def check_limit(name: str, limit: object, *, least: int = 0) -> float:
+    """Return *limit* if it is an int from *least* up, or ``math.inf``.
 
     Raises:
         TypeError: not an int.
-        ValueError: negative.
+        ValueError: too low.
     """
     if isinstance(limit, bool) or not (isinstance(limit, int) or (isinstance(limit, float) and limit == math.inf)):
         raise TypeError(f"{name} is an int or math.inf, got {limit!r}")
-    if limit < 0:
-        raise ValueError(f"{name} is 0 (nothing new starts) or more, got {limit!r}")
+    if limit < least:
+        raise ValueError(f"{name} is {least} or more, got {limit!r}")
     return limit
 
 
@@ -101,6 +101,9 @@ class _Lane:
         ticket.download = None
         self.queued -= 1
         self.void += 1
+
+    def sweep(self) -> None:
+        """Throw the void tickets out, if they are many."""
         if self.void > 2 * self.queued + _FEW:
             for _ in range(self.queued + self.void):
                 kept = self.receive.receive_nowait()
@@ -137,6 +140,7 @@ class Schedule:
         # Lanes that have something queued, lowest turn first.  An entry whose turn is not its lane's any more is stale.
         self._round: list[tuple[int, _Lane]] = []
         self._turns = itertools.count()
+        self._halted = False
         self.pending = 0
         """How many are queued."""
 
@@ -165,6 +169,8 @@ class Schedule:
         assert download.ticket is not None, "only a queued download has a ticket"
         lane = self._lanes[download.lane]
         lane.withdraw(download.ticket)
+        if not self._halted:
+            lane.sweep()
         download.ticket = None
         self.pending -= 1
         if not lane.queued:
@@ -204,6 +210,10 @@ class Schedule:
             lane.limiter.release_on_behalf_of(download)
             self._wake(lane)
         self._drop_if_unused(download.lane, lane)
+
+    def halt(self) -> None:
+        """Nothing is granted any more: void tickets need no sweeping, which for very many takes long at a stretch."""
+        self._halted = True
 
     @property
     def max_concurrent(self) -> float:
@@ -247,6 +257,7 @@ class Schedule:
         return {
             name: LaneStats(pending=lane.queued, active=len(lane.running), limit=self._limit_of(name))
             for name, lane in self._lanes.items()
+            if lane.queued or lane.running
         }
 
     def _limit_of(self, name: Hashable) -> float:
@@ -271,6 +282,8 @@ class Schedule:
             heapq.heappush(self._round, (lane.turn, lane))
 
     def _drop_if_unused(self, name: Hashable, lane: _Lane) -> None:
-        if not lane.queued and not lane.running:
+        # The default lane stays, as long as there is nothing in it to throw away: making a channel for every download
+        # that finds the queue empty would cost a sixth of all that a download costs.
+        if not (lane.queued or lane.running or (name is None and not lane.void)):
             lane.close()
             del self._lanes[name]

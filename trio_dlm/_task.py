@@ -200,7 +200,7 @@ class DownloadTask(Generic[ResultT_co]):
         manager's block is being left nothing could resume it, so it is cancelled instead.
 
         Returns:
-            True if it is PAUSED now, False if it ended instead.
+            True if it is PAUSED now; False if it ended instead, or was resumed by somebody before this could return.
 
         Raises:
             RuntimeError: called by the download itself under its own shield; the request stands.
