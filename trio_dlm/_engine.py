@@ -210,11 +210,8 @@ class Engine:
     def open_meter(self, download: Download) -> ProgressMeter:
         """Make the counters of a download whose code asks for them for the first time."""
         if download.meter is None:
-            meter = ProgressMeter(trio.current_time, partial(self._progressed, download))
-            if download.scope is None:
-                return meter  # The run is over: this one counts nothing, and nobody sees it.
-            meter.open_run(keep_received=False)
-            download.meter = meter
+            download.meter = ProgressMeter(trio.current_time, partial(self._progressed, download))
+            download.meter.open_run(keep_received=False)
         return download.meter
 
     def _ask(self, download: Download, asked: Asked, reason: str | None) -> None:

@@ -4,13 +4,15 @@ Rules that hold here:
 
 - a failure was asked for when ``result()`` raised it, ``wait()`` returned FAILED, or an event reader was given the
   FAILED snapshot; it is counted once, and struck off once;
-- the first hundred are kept, the others only counted: a manager whose failures nobody ever reads must not grow;
+- the first hundred are shown, some more are kept in case those are asked for, and the others only counted: a manager
+  whose failures nobody ever reads must not grow;
 - a kept error holds no frames of the code that it came from, since they would pin every buffer of the run.
 """
 
 from __future__ import annotations
 
 import gc
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, cast, final
 
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["FailureLedger", "clear_frames", "failure_of"]
 
 # An exception group of more is unreadable.
-KEPT: Final = 100
+SHOWN: Final = 100
+
+# A kept failure holds a traceback, some kilobytes.
+KEPT: Final = 1000
 
 
 @final
@@ -49,7 +54,8 @@ class FailureLedger:
 
     def as_error(self) -> UncollectedFailuresError[DownloadFailedError]:
         """Build what leaves the block."""
-        return UncollectedFailuresError.of([failure_of(download) for download in self._first], total=self.total)
+        shown = [failure_of(download) for download in islice(self._first, SHOWN)]
+        return UncollectedFailuresError.of(shown, total=self.total)
 
 
 def failure_of(download: Download) -> DownloadFailedError:

@@ -18,7 +18,8 @@ import trio
 from ._context import CORRELATION_ID
 from ._outcome import judge
 from ._records import DownloadResult
-from .downloaders._protocol import DownloadJob, run_within
+from .downloaders._protocol import DownloadJob
+from .downloaders._time_limit import run_within
 
 if TYPE_CHECKING:
     from ._download import Download
@@ -51,7 +52,10 @@ async def run_download(engine: Engine, download: Download) -> None:
             await trio.lowlevel.checkpoint_if_cancelled()
             result = await _fetch(download, job)
     except BaseException as exc:  # noqa: BLE001  (judged, and what is not ours to keep is raised again)
-        raised = exc
+        # Without this frame, which still runs when the others are cleared: it holds on to the whole manager.
+        traceback = exc.__traceback__
+        raised = exc.with_traceback(traceback and traceback.tb_next)
+    job.close()
     outcome = judge(raised, stopped=scope.cancelled_caught)
     engine.run_ended(download, outcome, result, can_resume=job.can_resume)
     # The error is kept by the download; this frame must not keep it too.

@@ -14,17 +14,14 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar, cast, final, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, final, runtime_checkable
 
-import trio
-
-from .._errors import DownloadTimeoutError
 from .._meter import ProgressMeter
 from .._options import DownloadOptions
 from .._records import DownloadRequest, DownloadResult
 from .._urls import redact_url
 
-__all__ = ["DownloadJob", "Downloader", "DownloaderFunction", "RequestChecker", "as_function", "run_within"]
+__all__ = ["DownloadJob", "Downloader", "DownloaderFunction", "RequestChecker", "as_function"]
 
 ResultT_co = TypeVar("ResultT_co", bound=DownloadResult, covariant=True)
 _ResultT = TypeVar("_ResultT", bound=DownloadResult)
@@ -75,6 +72,11 @@ class DownloadJob:
             self._progress = self._progress()
         return self._progress
 
+    def close(self) -> None:
+        """The run is over.  Code that looks at ``progress`` for the first time now finds one that counts nothing."""
+        if not isinstance(self._progress, ProgressMeter):
+            self._progress = _CLOSED_METER
+
     @property
     def url(self) -> str:
         """The address as it was submitted, secrets included."""
@@ -82,6 +84,10 @@ class DownloadJob:
 
     def __repr__(self) -> str:
         return f"<DownloadJob {self.correlation_id} {redact_url(self.url)}>"
+
+
+# A meter counts only between the start and the end of a run, and this one never had a start.
+_CLOSED_METER: Final = ProgressMeter(clock=lambda: 0.0, changed=lambda: None)
 
 
 class Downloader(Protocol[ResultT_co]):
@@ -108,19 +114,6 @@ class RequestChecker(Protocol):
 
 
 DownloaderFunction: TypeAlias = Callable[[DownloadJob], Awaitable[_ResultT]]
-
-
-async def run_within(limit_s: float, job: DownloadJob, function: DownloaderFunction[_ResultT]) -> _ResultT:
-    """Run a job for *limit_s* seconds at the most.
-
-    Raises:
-        DownloadTimeoutError: it took longer, and was cancelled.
-    """
-    with trio.move_on_after(limit_s):
-        return await function(job)
-    raise DownloadTimeoutError(
-        url=redact_url(job.url), waited_for="end of the download", limit_s=limit_s, option="total_timeout_s"
-    )
 
 
 def as_function(downloader: object) -> DownloaderFunction[Any]:

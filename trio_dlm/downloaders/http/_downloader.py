@@ -18,7 +18,8 @@ import trio
 
 from ..._options import DownloadOptions, DownloadOptionsFields
 from ..._records import DownloadRequest, DownloadResult
-from .._protocol import DownloadJob, run_within
+from .._protocol import DownloadJob
+from .._time_limit import run_within
 from ._address import Address, parse_address
 from ._client import Client, open_client
 from ._names import check_filename

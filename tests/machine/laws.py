@@ -1,0 +1,131 @@
+"""What holds for every manager: always, when a call that stops something has returned, and at rest.
+
+Rules that hold here:
+
+- a law is looked at from outside: through the public calls of the manager, the downloader's own count, and the model;
+- nothing here changes anything, waits, or lets the scheduler tick;
+- the letters are those of the list that the laws were taken from: A always, C after a cancel, Q at rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from tests.machine.model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, FINAL, PAUSED, PENDING, Model, require
+from tests.machine.recorder import Recorder
+from tests.machine.scripted import Gate, ScriptedDownloader
+from trio_dlm import DownloadManager, DownloadResult, DownloadTask
+
+__all__ = ["Scene"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A manager, and everybody who knows how it should be."""
+
+    manager: DownloadManager
+    model: Model
+    downloader: ScriptedDownloader
+    recorder: Recorder
+
+    def find(self, name: str) -> DownloadTask[DownloadResult] | None:
+        """Return the handle of a download; None while its submit waits, or for ever if that was given up."""
+        return None if self.model.status(name) is None else self.task(name)
+
+    def task(self, name: str) -> DownloadTask[DownloadResult]:
+        """Return the handle of a download that was queued."""
+        return self.manager.get_task(self.recorder.ids[name])
+
+    def gate(self, name: str) -> Gate:
+        """Return what tells a download what to do."""
+        return self.downloader.gate(self.recorder.ids[name])
+
+    def body_runs(self, name: str) -> bool:
+        """Whether code of this download runs."""
+        return self.recorder.ids[name] in self.downloader.bodies
+
+    def check(self) -> None:
+        """Look at what always holds."""
+        self.recorder.check()
+        require(not self.downloader.faults, "; ".join(self.downloader.faults))
+        self._check_bodies()
+        self._check_statuses()
+        self._check_figures()
+        self._check_progress()
+
+    def check_stopped(self, name: str, verb: str) -> None:
+        """Look at what holds when a call that has stopped this download returns (C2, C3)."""
+        self.recorder.check()
+        require(not self.body_runs(name), f"law 5: {verb}() of {name} returned, and its body runs")
+        active, expected = self.manager.get_stats().active, self.model.count(DOWNLOADING)
+        require(active == expected, f"law 5: {verb}() of {name} returned, and {active} slots are taken, expected {expected}")
+
+    def check_rest(self) -> None:
+        """Look at what holds when nothing can go on without time passing or somebody saying something (Q1 to Q3)."""
+        self.check()
+        running = self.model.names(DOWNLOADING)
+        idle = [name for name in running if not self.body_runs(name)]
+        require(not idle, f"Q1: these hold a slot, and no code of theirs runs: {', '.join(idle)}")
+        next_one = self.model.may_start
+        require(next_one is None, f"Q2: {next_one} waits, though it may start")
+        for name in running:
+            if self.recorder.ids[name] not in self.downloader.holding_out:
+                require(not self.gate(name).is_told_to_end, f"Q3: {name} was told to end, and has not")
+                require(self.model.downloads[name].asked is None, f"Q3: {name} was asked to stop, and has not")
+
+    def _check_bodies(self) -> None:
+        """A1: code runs only for downloads that hold a slot, and never for more than a limit ever allowed."""
+        running = {self.recorder.ids[name] for name in self.model.names(DOWNLOADING)}
+        without = [correlation_id for correlation_id in self.downloader.bodies if correlation_id not in running]
+        require(not without, f"law 2: these run without a slot: {', '.join(without)}")
+        peak, most = self.downloader.peak, self.model.highest_limit
+        require(peak <= most, f"law 2: {peak} bodies ran at once, and the limit was never above {most}")
+
+    def _check_statuses(self) -> None:
+        """A2 and A3: every download is somewhere, and has ended at most once."""
+        for name, entry in self.model.downloads.items():
+            status = self.task(name).status
+            require(status is entry.status, f"{name} is {status.value}, expected {entry.status.value}")
+            ends = sum(status in FINAL for status in self.recorder.history[name])
+            require(ends == (entry.status in FINAL), f"law 4: {name} ended {ends} times")
+
+    def _check_figures(self) -> None:
+        """A7: the figures are those of the model."""
+        model, stats = self.model, self.manager.get_stats()
+        shown = {
+            PENDING: stats.pending,
+            DOWNLOADING: stats.active,
+            PAUSED: stats.paused,
+            COMPLETED: stats.completed,
+            FAILED: stats.failed,
+            CANCELLED: stats.cancelled,
+        }
+        for status, figure in shown.items():
+            expected = model.count(status)
+            require(figure == expected, f"the figures say that {figure} are {status.value}, expected {expected}")
+        require(stats.max_concurrent == model.limit, f"the figures say {stats.max_concurrent} slots, expected {model.limit}")
+        free = max(0, model.limit - model.count(DOWNLOADING))
+        require(stats.available_slots == free, f"the figures say {stats.available_slots} slots are free, expected {free}")
+        arrived = self.downloader.arrived_bytes
+        require(stats.bytes_received == arrived, f"the figures say {stats.bytes_received} bytes, expected {arrived}")
+        lanes = {entry.lane for entry in model.downloads.values() if entry.status in {PENDING, DOWNLOADING}}
+        require(stats.lanes.keys() == lanes, f"the figures have the lanes {[*stats.lanes]}, expected {[*lanes]}")
+        for lane, figures in stats.lanes.items():
+            found = (figures.pending, figures.active, figures.limit)
+            wanted = (model.pending_in(lane), model.running_in(lane), model.limit_of(lane))
+            require(found == wanted, f"the figures of lane {lane!r} are {found}, expected {wanted}")
+
+    def _check_progress(self) -> None:
+        """A5: the bytes are those that the body reported; a pause keeps what a later run can go on from."""
+        for name, entry in self.model.downloads.items():
+            gate = self.gate(name)
+            if entry.status is PAUSED:
+                expected = gate.received_bytes if gate.resumable else 0
+            elif entry.status is COMPLETED or self.body_runs(name):
+                expected = gate.received_bytes
+            else:
+                continue
+            received = self.task(name).progress.received_bytes
+            require(received == expected, f"{name} has {received} bytes, expected {expected}")

@@ -1,0 +1,20 @@
+"""Laws 1 to 5 on a real manager in random use.
+
+Rules that hold here:
+
+- how many examples and steps is for the profile to say (``HYPOTHESIS_PROFILE``, see conftest.py);
+- a failure prints the program that leads to it, which runs as it stands: ``state.check()`` is what is looked at in between.
+"""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+from tests.machine.manager import DownloadManagerMachine
+
+TestManager = DownloadManagerMachine.TestCase
+
+# An example of 40 steps takes about 20 ms, no more than a plain property has.
+TestManager.settings = settings(
+    max_examples=3 * settings().max_examples, deadline=None, suppress_health_check=list(HealthCheck)
+)

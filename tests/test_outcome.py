@@ -1,0 +1,150 @@
+"""The outcome table, row by row: what comes out of a run and what was asked of it decide the status."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import trio
+
+from trio_dlm._outcome import Asked, Ending, judge, status_after
+from trio_dlm._status import TRANSITIONS, DownloadStatus
+
+CRASHES = [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), BaseException("odd")]
+
+
+@pytest.fixture
+def cancelled() -> trio.Cancelled:
+    """A real one, since trio lets nobody else make them."""
+    caught: list[trio.Cancelled] = []
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scope.cancel(reason="a test")
+            try:
+                await trio.lowlevel.checkpoint()
+            except trio.Cancelled as exc:
+                caught.append(exc)
+                raise
+
+    trio.run(main)
+    return caught[0]
+
+
+@pytest.mark.parametrize("asked", list(Asked))
+def test_a_result_completes_whatever_was_asked(asked: Asked) -> None:
+    assert status_after(Ending.RESULT, asked) is DownloadStatus.COMPLETED
+
+
+@pytest.mark.parametrize("asked", list(Asked))
+@pytest.mark.parametrize("ending", [Ending.ERROR, Ending.CRASH])
+def test_an_error_or_a_crash_fails_whatever_was_asked(ending: Ending, asked: Asked) -> None:
+    assert status_after(ending, asked) is DownloadStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [
+        (Asked.PAUSE, DownloadStatus.PAUSED),
+        (Asked.CANCEL, DownloadStatus.CANCELLED),
+        (Asked.CLOSE, DownloadStatus.CANCELLED),
+        (Asked.NOTHING, DownloadStatus.CANCELLED),
+    ],
+)
+def test_what_was_only_stopped_becomes_what_was_asked(asked: Asked, status: DownloadStatus) -> None:
+    assert status_after(Ending.STOPPED, asked) is status
+
+
+@pytest.mark.parametrize(("ending", "asked"), [*product(Ending, Asked)])
+def test_every_outcome_is_a_step_that_a_running_download_may_take(ending: Ending, asked: Asked) -> None:
+    assert status_after(ending, asked) in TRANSITIONS[DownloadStatus.DOWNLOADING]
+
+
+def test_nothing_raised_and_nothing_stopped_is_a_result() -> None:
+    outcome = judge(None, stopped=False)
+    assert outcome.ending is Ending.RESULT
+    assert outcome.error is None
+    assert outcome.rest is None
+
+
+def test_a_cancel_that_the_scope_caught_is_a_stop_with_nothing_left_to_raise() -> None:
+    outcome = judge(None, stopped=True)
+    assert outcome.ending is Ending.STOPPED
+    assert outcome.error is None
+    assert outcome.rest is None
+
+
+@pytest.mark.parametrize("error", [OSError("full"), ExceptionGroup("two", [OSError("a"), ValueError("b")])], ids=repr)
+def test_an_exception_or_a_group_of_them_is_the_error_as_it_is(error: Exception) -> None:
+    outcome = judge(error, stopped=False)
+    assert outcome.ending is Ending.ERROR
+    assert outcome.error is error
+    assert outcome.rest is None
+
+
+def test_the_cancelled_of_the_surroundings_stops_and_goes_on(cancelled: trio.Cancelled) -> None:
+    outcome = judge(cancelled, stopped=False)
+    assert outcome.ending is Ending.STOPPED
+    assert outcome.error is None
+    assert outcome.rest is cancelled
+
+
+def test_a_group_of_nothing_but_cancelled_stops_and_goes_on(cancelled: trio.Cancelled) -> None:
+    group = BaseExceptionGroup("all", [cancelled, BaseExceptionGroup("inner", [cancelled])])
+    outcome = judge(group, stopped=False)
+    assert outcome.ending is Ending.STOPPED
+    assert outcome.error is None
+    assert isinstance(outcome.rest, BaseExceptionGroup)
+    assert pytest.RaisesGroup(trio.Cancelled, pytest.RaisesGroup(trio.Cancelled)).matches(outcome.rest)
+
+
+def test_an_exception_among_cancelled_is_the_error_and_the_cancelled_goes_on(cancelled: trio.Cancelled) -> None:
+    outcome = judge(BaseExceptionGroup("both", [OSError("full"), cancelled]), stopped=False)
+    assert outcome.ending is Ending.ERROR
+    assert pytest.RaisesGroup(pytest.RaisesExc(OSError, match="full")).matches(outcome.error)
+    assert pytest.RaisesGroup(trio.Cancelled).matches(outcome.rest)
+
+
+@pytest.mark.parametrize("crash", CRASHES, ids=repr)
+def test_what_is_neither_an_exception_nor_cancelled_is_a_crash_and_goes_on(crash: BaseException) -> None:
+    outcome = judge(crash, stopped=False)
+    assert outcome.ending is Ending.CRASH
+    assert outcome.error is None
+    assert outcome.rest is crash
+
+
+@pytest.mark.parametrize("crash", CRASHES, ids=repr)
+def test_a_crash_beside_an_exception_keeps_the_exception_as_the_error_and_goes_on(crash: BaseException) -> None:
+    outcome = judge(BaseExceptionGroup("both", [OSError("full"), crash]), stopped=False)
+    assert outcome.ending is Ending.CRASH
+    assert pytest.RaisesGroup(pytest.RaisesExc(OSError, match="full")).matches(outcome.error)
+    assert pytest.RaisesGroup(type(crash)).matches(outcome.rest)
+
+
+@pytest.mark.parametrize("crash", CRASHES, ids=repr)
+def test_a_crash_beside_cancelled_is_a_crash_and_both_go_on(crash: BaseException, cancelled: trio.Cancelled) -> None:
+    outcome = judge(BaseExceptionGroup("both", [cancelled, crash]), stopped=False)
+    assert outcome.ending is Ending.CRASH
+    assert outcome.error is None
+    assert pytest.RaisesGroup(trio.Cancelled, type(crash)).matches(outcome.rest)
+
+
+def test_all_three_deep_in_groups_are_told_apart(cancelled: trio.Cancelled) -> None:
+    group = BaseExceptionGroup(
+        "outer",
+        [
+            BaseExceptionGroup("inner", [OSError("full"), cancelled]),
+            BaseExceptionGroup("inner", [KeyboardInterrupt(), ValueError("bad")]),
+        ],
+    )
+    outcome = judge(group, stopped=False)
+    assert outcome.ending is Ending.CRASH
+    assert pytest.RaisesGroup(pytest.RaisesGroup(OSError), pytest.RaisesGroup(ValueError)).matches(outcome.error)
+    assert pytest.RaisesGroup(pytest.RaisesGroup(trio.Cancelled), pytest.RaisesGroup(KeyboardInterrupt)).matches(
+        outcome.rest
+    )
+
+
+def test_an_error_in_a_group_with_what_the_scope_did_not_catch_wins_over_every_wish(cancelled: trio.Cancelled) -> None:
+    outcome = judge(BaseExceptionGroup("both", [OSError("full"), cancelled]), stopped=False)
+    assert {status_after(outcome.ending, asked) for asked in Asked} == {DownloadStatus.FAILED}
