@@ -3,9 +3,10 @@
 Rules that hold here:
 
 - a bug is planted in the core itself, never in the harness, and is one that somebody could write;
-- a search is the same in every run, and stops at the first failure: nothing is shrunk, since only the law counts that is named;
-- a bug that a search finds late is replayed from the program that was found and shrunk for it once; the same program passes
-  without the bug.
+- a search is the same in every run, and stops at the first failure: nothing is shrunk, since only the law counts that
+  is named;
+- a bug that a search finds late is replayed from the program that was found and shrunk for it once; the same program
+  passes without the bug.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from trio_dlm._schedule import Schedule, _Lane
 
 Patch: TypeAlias = pytest.MonkeyPatch
 
-# The slowest of these searches needs about 100 examples.  What a search draws changes with every edit of the machine, so this
-# leaves room; one that finds nothing takes half a minute to say so.
+# The slowest of these searches needs about 100 examples.  What a search draws changes with every edit of the machine,
+# so this leaves room; one that finds nothing takes half a minute to say so.
 SEARCH: Final = settings(
     max_examples=1500,
     stateful_step_count=40,
@@ -297,7 +298,9 @@ BUGS: Final = [
     Bug(admit_one_too_many, "^admission|QueueFullError"),
     Bug(never_admit_who_waits, "^admission"),
     Bug(forget_to_step_after_a_cancel, "^admission: .* d_2 became pending", make_room_for_who_waits),
-    Bug(leak_the_slot_of_one_that_ends_while_it_is_cancelled, "slots are taken|^the figures say that . are downloading"),
+    Bug(
+        leak_the_slot_of_one_that_ends_while_it_is_cancelled, "slots are taken|^the figures say that . are downloading"
+    ),
     Bug(return_from_cancel_at_once, r"^law 5: cancel\(\) of d_.+ (returned, and it is downloading|said)"),
     Bug(
         say_cancelled_of_one_that_completed,

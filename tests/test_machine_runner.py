@@ -19,7 +19,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 from trio.testing import wait_all_tasks_blocked
 
-from tests.machine.runner import Bundle, Livelock, RunEndedError, TrioStateMachine, initialize, invariant, precondition, rule
+from tests.machine.runner import (
+    Bundle,
+    Livelock,
+    RunEndedError,
+    TrioStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 from tests.machine.schedule import Tape
 
 FEW = settings(
@@ -49,6 +58,10 @@ class Nothing(TrioStateMachine):
     @rule()
     def do_nothing(self) -> None:
         pass
+
+    @rule()
+    async def settle(self) -> None:
+        await wait_all_tasks_blocked()
 
 
 def test_a_plain_step_takes_no_tick_and_an_async_one_does() -> None:
@@ -354,8 +367,10 @@ class TestTape:
             async with trio.open_nursery() as nursery:
                 for number in range(count):
                     nursery.start_soon(step, number)
+                # The start of a run has choices of its own.
+                tape.numbers = numbers
 
-        tape = Tape(numbers)
+        tape = Tape()
         with tape.playing():
             trio.run(main)
         return order
@@ -370,9 +385,13 @@ class TestTape:
         assert self.play([number]) == order
 
     def test_a_tick_without_a_choice_takes_no_number(self) -> None:
-        tape = Tape([1])
+        async def main() -> None:
+            tape.numbers = [1, 1, 1]
+            await wait_all_tasks_blocked()
+
+        tape = Tape()
         with tape.playing():
-            trio.run(trio.lowlevel.checkpoint)
+            trio.run(main)
         assert tape.used == 0
 
     def test_without_the_generator_of_trio_nothing_happens(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -428,7 +447,7 @@ class TestCtrlC:
         with pytest.raises(KeyboardInterrupt):
             search(Interrupted)
 
-    def test_during_the_start_it_waits_until_the_run_is_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_during_the_start_it_waits_for_an_async_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
         start = trio.lowlevel.start_guest_run
 
         def start_interrupted(*args: Any, **kwargs: Any) -> None:
@@ -437,7 +456,8 @@ class TestCtrlC:
 
         monkeypatch.setattr(trio.lowlevel, "start_guest_run", start_interrupted)
         state = Nothing()
+        state.do_nothing()
         with pytest.raises(KeyboardInterrupt):
-            state.do_nothing()
+            state.settle()
         monkeypatch.undo()
         state.teardown()

@@ -3,7 +3,8 @@
 Rules that hold here:
 
 - how many examples and steps is for the profile to say (``HYPOTHESIS_PROFILE``, see conftest.py);
-- a failure prints the program that leads to it, which runs as it stands: ``state.check()`` is what is looked at in between.
+- a failure prints the program that leads to it, which runs as it stands; ``state.check()`` is what is looked at in
+  between.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ async def run_download(engine: Engine, download: Download) -> None:
             # Between the grant and this line it may have been cancelled; then no code of the downloader runs at all.
             await trio.lowlevel.checkpoint_if_cancelled()
             result = await _fetch(download, job)
-    except BaseException as exc:  # noqa: BLE001  (judged, and what is not ours to keep is raised again)
+    except BaseException as exc:  # noqa: ASYNC103, BLE001  (judged below; what is not ours is raised again)
         # Without this frame, which still runs when the others are cleared: it holds on to the whole manager.
         traceback = exc.__traceback__
         raised = exc.with_traceback(traceback and traceback.tb_next)

@@ -59,8 +59,8 @@ class Scene:
         """Look at what holds when a call that has stopped this download returns (C2, C3)."""
         self.recorder.check()
         require(not self.body_runs(name), f"law 5: {verb}() of {name} returned, and its body runs")
-        active, expected = self.manager.get_stats().active, self.model.count(DOWNLOADING)
-        require(active == expected, f"law 5: {verb}() of {name} returned, and {active} slots are taken, expected {expected}")
+        taken, expected = self.manager.get_stats().active, self.model.count(DOWNLOADING)
+        require(taken == expected, f"law 5: {verb}() of {name} returned, and {taken} slots are taken, not {expected}")
 
     def check_rest(self) -> None:
         """Look at what holds when nothing can go on without time passing or somebody saying something (Q1 to Q3)."""
@@ -105,17 +105,19 @@ class Scene:
         for status, figure in shown.items():
             expected = model.count(status)
             require(figure == expected, f"the figures say that {figure} are {status.value}, expected {expected}")
-        require(stats.max_concurrent == model.limit, f"the figures say {stats.max_concurrent} slots, expected {model.limit}")
-        free = max(0, model.limit - model.count(DOWNLOADING))
-        require(stats.available_slots == free, f"the figures say {stats.available_slots} slots are free, expected {free}")
-        arrived = self.downloader.arrived_bytes
-        require(stats.bytes_received == arrived, f"the figures say {stats.bytes_received} bytes, expected {arrived}")
+        amounts = {
+            "slots": (stats.max_concurrent, model.limit),
+            "free slots": (stats.available_slots, max(0, model.limit - model.count(DOWNLOADING))),
+            "bytes": (stats.bytes_received, self.downloader.arrived_bytes),
+        }
+        for what, (amount, wanted) in amounts.items():
+            require(amount == wanted, f"the figures say {amount} {what}, expected {wanted}")
         lanes = {entry.lane for entry in model.downloads.values() if entry.status in {PENDING, DOWNLOADING}}
         require(stats.lanes.keys() == lanes, f"the figures have the lanes {[*stats.lanes]}, expected {[*lanes]}")
         for lane, figures in stats.lanes.items():
             found = (figures.pending, figures.active, figures.limit)
-            wanted = (model.pending_in(lane), model.running_in(lane), model.limit_of(lane))
-            require(found == wanted, f"the figures of lane {lane!r} are {found}, expected {wanted}")
+            right = (model.pending_in(lane), model.running_in(lane), model.limit_of(lane))
+            require(found == right, f"the figures of lane {lane!r} are {found}, expected {right}")
 
     def _check_progress(self) -> None:
         """A5: the bytes are those that the body reported; a pause keeps what a later run can go on from."""

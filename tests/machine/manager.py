@@ -2,10 +2,11 @@
 
 Rules that hold here:
 
-- the laws are looked at after each step, before the scheduler has ticked; what holds only at rest is looked at by ``settle``;
+- the laws are looked at after each step, before the scheduler has ticked; what holds only at rest is looked at by
+  ``settle``;
 - a call is put to the model and to the manager with no tick in between, the model first;
-- a download has one name, ``d_0``, ``d_1`` and so on, in the printed program, in the messages and as its correlation id (but
-  for retries, whose id the manager draws).
+- a download has one name, ``d_0``, ``d_1`` and so on, in the printed program, in the messages and as its correlation id
+  (but for retries, whose id the manager draws).
 """
 
 from __future__ import annotations
@@ -19,19 +20,23 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from tests.machine.laws import Scene
-from tests.machine.model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, FINAL, PAUSED, PENDING, Model, Violation, require
+from tests.machine.model import (
+    CANCELLED,
+    COMPLETED,
+    DOWNLOADING,
+    FAILED,
+    FINAL,
+    PAUSED,
+    PENDING,
+    Model,
+    Violation,
+    require,
+)
 from tests.machine.onlookers import Onlooker, Reader
 from tests.machine.recorder import Recorder
 from tests.machine.runner import Bundle, TrioStateMachine, initialize, invariant, multiple, precondition, rule
 from tests.machine.scripted import ScriptedDownloader
-from trio_dlm import (
-    DownloadManager,
-    DownloadStatus,
-    ManagerClosedError,
-    NotFinishedError,
-    QueueFullError,
-    open_manager,
-)
+from trio_dlm import DownloadManager, DownloadStatus, ManagerClosedError, NotFinishedError, QueueFullError, open_manager
 
 __all__ = ["DownloadManagerMachine"]
 
@@ -162,7 +167,8 @@ class DownloadManagerMachine(TrioStateMachine):
         await wait_all_tasks_blocked()
         self.scene.check()
         self.model.check_all_ended()
-        require(not self.downloader.bodies, f"law 1: the block was left and these run: {', '.join(self.downloader.bodies)}")
+        bodies = self.downloader.bodies
+        require(not bodies, f"law 1: the block was left, and these run: {', '.join(bodies)}")
         self._check_rest()
         try:
             self.manager.submit_nowait("memory:too-late")
@@ -201,11 +207,11 @@ class DownloadManagerMachine(TrioStateMachine):
             try:
                 task = await self.manager.submit(f"memory:{name}", lane=lane, correlation_id=name)
             except ManagerClosedError:
-                require(self.model.closed or self.model.is_cut_off, "submit() says that the manager is closed, and it is not")
-                require(self.model.status(name) is None, f"admission: submit() of {name} was refused, but it was queued")
+                require(self.model.closed or self.model.is_cut_off, "submit() says closed, and the manager is open")
+                require(self.model.status(name) is None, f"admission: submit() refused {name}, and it is queued")
             else:
                 require(not closed, "law 1: a closed manager took a submit")
-                require(self.model.status(name) is not None, f"admission: submit() of {name} returned ahead of its turn")
+                require(self.model.status(name) is not None, f"admission: submit() of {name} jumped the line")
                 require(task.correlation_id == name, f"submit() of {name} returned {task.correlation_id}")
 
         self._submitters[name] = self._start(name, submit_and_wait)
@@ -227,7 +233,8 @@ class DownloadManagerMachine(TrioStateMachine):
             self.model.submit(name, task.lane)
             again = task.retry()
             require(again.retry_of == task.correlation_id, f"retry: {name} does not say what it repeats")
-            require(again.correlation_id == self.scene.recorder.ids.get(name), f"retry: the handle of {name} is another's")
+            correlation_id = self.scene.recorder.ids.get(name)
+            require(again.correlation_id == correlation_id, f"retry: the handle of {name} is another's")
             return name
         expected = QueueFullError if self.model.status(d) in FINAL else NotFinishedError
         try:
@@ -391,7 +398,7 @@ class DownloadManagerMachine(TrioStateMachine):
         if is_retry:
             self.scene.recorder.newcomers.append(name)
         else:
-            self.scene.recorder.name(name, name)
+            self.scene.recorder.introduce(name, name)
         return name
 
     async def _cancel(self, name: str) -> None:
@@ -412,7 +419,8 @@ class DownloadManagerMachine(TrioStateMachine):
         require(cancelled is expected, f"law 5: cancel() of {name} said {cancelled}, expected {expected}")
         if runs and not was_asked and status is CANCELLED:
             held_s = self.scene.gate(name).held_s
-            require(math.isclose(took_s, held_s, abs_tol=1e-6), f"C6: cancel() took {took_s:g} s, its body {held_s:g} s")
+            right = math.isclose(took_s, held_s, abs_tol=1e-6)
+            require(right, f"C6: cancel() of {name} took {took_s:g} s, its body held out for {held_s:g} s")
 
     async def _pause(self, name: str) -> None:
         if (task := self.scene.find(name)) is None:

@@ -2,12 +2,12 @@
 
 Rules that hold here:
 
-- nothing is shared with the manager but the names of the six statuses: the order, the turns, the table of steps and the table
-  of outcomes are written down once more, as plainly as possible;
-- a call on the model says what is asked of the manager, and puts down the changes of status that must follow in the very same
-  step, in order; :meth:`Model.observe` takes what really happened;
-- only the end of a run comes by itself; then the way in which its body was left decides the status, and the model goes on
-  from there.  So whoever wins a race, everything that follows is known;
+- nothing is shared with the manager but the names of the six statuses: the order, the turns, the table of steps and
+  the table of outcomes are written down once more, as plainly as possible;
+- a call on the model says what is asked of the manager, and puts down the changes of status that must follow in the
+  very same step, in order; :meth:`Model.observe` takes what really happened;
+- only the end of a run comes by itself; then the way in which its body was left decides the status, and the model goes
+  on from there.  So whoever wins a race, everything that follows is known;
 - what does not fit is a :class:`Violation` that names the law.
 """
 
@@ -239,7 +239,8 @@ class Model:
     def cut_off(self) -> None:
         """What surrounds the block is cancelled.
 
-        Which of the downloads and the block hears of it first is open, so from here on only the tables and the limits count.
+        Who hears of it first, the block or one of the downloads, is open; from here on only the tables and the limits
+        count.
         """
         self.is_cut_off = True
 
@@ -341,19 +342,21 @@ class Model:
     def _observe_loosely(self, name: Name, status: DownloadStatus, left: Left) -> None:
         entry = self.downloads.get(name)
         if entry is None:
-            require(name in self.line and status is PENDING, f"admission: {_said((name, status))}, and nobody submitted it")
+            known = name in self.line and status is PENDING
+            require(known, f"admission: {_said((name, status))}, and nobody submitted it")
             self.downloads[name] = Entry(self.line.pop(name), PENDING)
             self._enter_queue(name)
         elif entry.status is DOWNLOADING:
             self._end_run(name, status, left)
         else:
             if status is DOWNLOADING:
-                require(self.count(DOWNLOADING) < self.limit, f"law 2: {name} was started above the limit of {self.limit}")
+                require(self.count(DOWNLOADING) < self.limit, f"law 2: {name} was started above the limit")
             self._become(name, status)
 
     def _become(self, name: Name, status: DownloadStatus) -> None:
         entry = self.downloads[name]
-        require(status in _STEPS.get(entry.status, ()), f"law 4: {name} went from {entry.status.value} to {status.value}")
+        legal = status in _STEPS.get(entry.status, ())
+        require(legal, f"law 4: {name} went from {entry.status.value} to {status.value}")
         if entry.status is PENDING:
             queue = self._queues[entry.lane]
             queue.remove(name)

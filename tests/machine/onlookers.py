@@ -2,8 +2,8 @@
 
 Rules that hold here:
 
-- an onlooker is a background task; what it finds out is kept by the recorder and raised by the next look, since an exception
-  would end the run, and with it the example, by something else than the law that was broken;
+- an onlooker is a background task; what it finds out is kept by the recorder and raised by the next look, since an
+  exception would end the run, and with it the example, by something else than the law that was broken;
 - when it comes back is judged at rest, by the model.
 """
 
@@ -43,7 +43,7 @@ class Onlooker:
             try:
                 await function()
             # An error that the manager should not have raised goes the same way as a broken law.
-            except Exception as exc:  # noqa: BLE001
+            except Exception as exc:
                 scene.recorder.keep(exc)
         self.is_over = True
 

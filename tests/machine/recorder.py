@@ -2,9 +2,11 @@
 
 Rules that hold here:
 
-- the library logs each change at DEBUG, once it has happened; the record says whose, the task says what.  Readers of events may
-  be given several changes as one, and would switch off the quick path that a manager without readers takes;
-- nothing is raised into the manager: the first violation is kept until the machine asks, and nothing is passed on after it;
+- the library logs each change at DEBUG, once it has happened; the record says whose, the task says what.  Readers of
+  events may be given several changes as one, and would switch off the quick path that a manager without readers
+  takes;
+- nothing is raised into the manager: the first violation is kept until the machine asks, and nothing is passed on
+  after it;
 - who ran is known from the downloader, never from the manager.
 """
 
@@ -45,7 +47,7 @@ class Recorder(logging.Handler):
         self._downloader = downloader
         self._violation: Exception | None = None
 
-    def name(self, correlation_id: str, name: str) -> None:
+    def introduce(self, correlation_id: str, name: str) -> None:
         """Say what the download with this id is called in the program."""
         self._names[correlation_id] = name
         self.ids[name] = correlation_id
@@ -68,7 +70,7 @@ class Recorder(logging.Handler):
         try:
             self._note(correlation_id)
         # Whatever it is, it is for the test and not for the manager.
-        except Exception as exc:  # noqa: BLE001
+        except Exception as exc:
             self._violation = exc
 
     def _note(self, correlation_id: str) -> None:
@@ -76,7 +78,7 @@ class Recorder(logging.Handler):
         if correlation_id not in self._names:
             if not self.newcomers:
                 raise Violation(f"conservation: {correlation_id} became {status.value}, and nobody submitted it")
-            self.name(correlation_id, self.newcomers.pop(0))
+            self.introduce(correlation_id, self.newcomers.pop(0))
         name = self._names[correlation_id]
         history = self.history.setdefault(name, [])
         if history and history[-1] is status:

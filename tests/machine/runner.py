@@ -1,17 +1,19 @@
 """Hypothesis state machines whose steps run inside trio: one run of trio per example, pumped by hand.
 
-Hypothesis' loop is synchronous.  The run is held open in trio's guest mode, with the loop as its host: between two steps the
-host just does not pump, so nothing moves.
+Hypothesis' loop is synchronous.  The run is held open in trio's guest mode, with the loop as its host: between two
+steps the host just does not pump, so nothing moves.
 
 Rules that hold here:
 
-- a plain ``def`` step takes no tick of the scheduler, so two of them in a row happen at the same instant; an ``async def`` step
-  runs in one task of the run, the driver, and takes as many ticks as it needs.  A tick where none is needed hides races;
+- a plain ``def`` step takes no tick of the scheduler, so two of them in a row happen at the same instant; an ``async
+  def`` step runs in one task of the run, the driver, and takes as many ticks as it needs.  A tick where none is
+  needed hides races;
 - nothing is settled in passing: a machine that wants rest has a step for it;
 - the clock is virtual.  A step that cannot end is a ``TooSlowError`` at once, one that spins is a :class:`Livelock`;
 - the driver stays runnable, so trio never waits for I/O in a thread, and the same choices give the same run;
 - the host's side is protected from ``KeyboardInterrupt``, which leaves it between two ticks or not at all;
-- only ``rule``, ``initialize``, ``invariant`` and ``teardown`` of Hypothesis are used, and nothing that it does not document.
+- only ``rule``, ``initialize``, ``invariant`` and ``teardown`` of Hypothesis are used, and nothing that it does not
+  document.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import functools
 import inspect
 import queue
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar, final
@@ -148,7 +150,7 @@ class GuestRun:
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
-        """Cancel what is left in the run and pump it to its end.  What it ends with is raised, if nobody was told before."""
+        """Cancel what is left in the run and pump it to its end; raise what it ends with, if nobody was told before."""
         # An interrupted start may have left the driver on its way.
         self._pump(lambda: self._nursery is not None)
         if not self._ended:
@@ -174,13 +176,13 @@ class GuestRun:
                 return _Reply(value=await command())
         except trio.Cancelled:
             raise
-        # Everything belongs to the caller of the step, on the other side: assertions, and the signals of Hypothesis too.
+        # Everything belongs to the caller of the step, on the other side: assertions, and the signals of Hypothesis
+        # too.
         except BaseException as exc:
             return _Reply(error=exc)
         assert limit.cancelled_caught
-        return _Reply(
-            error=trio.TooSlowError(f"this step did not end within {self._step_timeout_s:g} virtual seconds: a deadlock")
-        )
+        waited = f"{self._step_timeout_s:g} virtual seconds"
+        return _Reply(error=trio.TooSlowError(f"this step did not end within {waited}: a deadlock"))
 
     def _on_end(self, outcome: Outcome[None]) -> None:
         self._ended = True
@@ -205,9 +207,9 @@ class GuestRun:
 class TrioStateMachine(RuleBasedStateMachine):
     """A state machine with a run of trio of its own, for each example.
 
-    Write the steps with :func:`rule`, :func:`initialize` and :func:`invariant` of this module, as ``def`` or ``async def``;
-    start background tasks in :attr:`nursery`.  ``TestX = MyMachine.TestCase`` makes a test of it, as usual, which must not be
-    called from inside another run of trio.
+    Write the steps with :func:`rule`, :func:`initialize` and :func:`invariant` of this module, as ``def`` or ``async
+    def``; start background tasks in :attr:`nursery`.  ``TestX = MyMachine.TestCase`` makes a test of it, as usual,
+    which must not be called from inside another run of trio.
     """
 
     step_timeout_s: ClassVar[float] = 86_400.0
@@ -240,7 +242,7 @@ class TrioStateMachine(RuleBasedStateMachine):
         self._tape.numbers = tape
 
     async def ateardown(self) -> None:
-        """Called in the driver when an example has ended and nothing has failed: end what is open, and look once more."""
+        """Called in the driver when an example has ended and nothing has failed: end what is open, look once more."""
 
     def teardown(self) -> None:
         """Close the run, after :meth:`ateardown` if the steps have gone well."""
@@ -277,31 +279,39 @@ class TrioStateMachine(RuleBasedStateMachine):
 def rule(
     *, targets: Sequence[Bundle[Any]] = (), target: Bundle[Any] | None = None, **arguments: SearchStrategy[Any]
 ) -> Callable[[_Step], _Step]:
-    """A step that may be taken at any time; :func:`hypothesis.stateful.rule` for ``def`` and ``async def``."""
-    return lambda step: stateful.rule(targets=_all_targets(targets, target), **arguments)(_in_trio(step))
+    """A step that may be taken at any time; :func:`hypothesis.stateful.rule` for both kinds of step."""
+    decorate = _decorator(stateful.rule, targets, target, arguments)
+    return lambda step: decorate(_in_trio(step))
 
 
 def initialize(
     *, targets: Sequence[Bundle[Any]] = (), target: Bundle[Any] | None = None, **arguments: SearchStrategy[Any]
 ) -> Callable[[_Step], _Step]:
-    """A step that is taken once, before all rules; :func:`hypothesis.stateful.initialize` for ``def`` and ``async def``."""
-    return lambda step: stateful.initialize(targets=_all_targets(targets, target), **arguments)(_in_trio(step))
+    """A step that is taken once, before all rules; :func:`hypothesis.stateful.initialize` for both kinds of step."""
+    decorate = _decorator(stateful.initialize, targets, target, arguments)
+    return lambda step: decorate(_in_trio(step))
 
 
 def invariant() -> Callable[[_Step], _Step]:
     """A check after every step; :func:`hypothesis.stateful.invariant`.
 
-    Better a plain ``def``: an ``async def`` lets the scheduler tick between any two steps, and with it what they raced for.
+    Better a plain ``def``: an ``async def`` lets the scheduler tick between any two steps, and with it what they
+    raced for.
     """
     return lambda step: stateful.invariant()(_in_trio(step))
 
 
-def _all_targets(targets: Sequence[Bundle[Any]], target: Bundle[Any] | None) -> Sequence[Bundle[Any]]:
-    if target is None:
-        return targets
-    if targets:
-        raise TypeError("a rule has target= or targets=, not both")
-    return (target,)
+def _decorator(
+    make: Callable[..., Callable[[_Step], _Step]],
+    targets: Sequence[Bundle[Any]],
+    target: Bundle[Any] | None,
+    arguments: Mapping[str, SearchStrategy[Any]],
+) -> Callable[[_Step], _Step]:
+    if target is not None:
+        if targets:
+            raise TypeError("a rule has target= or targets=, not both")
+        targets = (target,)
+    return make(targets=targets, **arguments)
 
 
 def _in_trio(step: _Step) -> _Step:
@@ -324,17 +334,19 @@ def _in_trio(step: _Step) -> _Step:
 
 
 def _unwrap(outcome: Outcome[None]) -> None:
-    """Raise what a run ended with: of a group the exception that matters, so that Hypothesis sees one stable type."""
+    """Raise what a run ended with, and of a group the one exception that matters."""
+    found: BaseException | None = None
     try:
         outcome.unwrap()
     except BaseExceptionGroup as group:
         interrupt, _ = group.split(KeyboardInterrupt)
-        if interrupt is not None:
-            raise KeyboardInterrupt from None
-        first: BaseException = group
-        while isinstance(first, BaseExceptionGroup):
-            first = first.exceptions[0]
-        raise first from None
+        found = interrupt or group
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+    # Not from inside the handler: with the group as its context, Hypothesis would take one bug for two when the group
+    # has another shape.
+    if found is not None:
+        raise found
 
 
 @contextmanager

@@ -2,11 +2,11 @@
 
 Rules that hold here:
 
-- Hypothesis seeds trio's generator with the same number before every example, so without a tape each program would be tried
-  with one interleaving only;
+- Hypothesis seeds trio's generator with the same number before every example, so without a tape each program would be
+  tried with one interleaving only;
 - nothing is drawn inside a tick: the tape is a list of small numbers, drawn before the first step;
-- number k lets the k-th oldest runnable task go first, 0 changes nothing; an empty or used-up tape means oldest first, which is
-  what shrinking ends at;
+- number k lets the k-th oldest runnable task go first, 0 changes nothing; an empty or used-up tape means oldest
+  first, which is what shrinking ends at;
 - this is the only file of the harness that touches a private name of trio, and without that name it does nothing.
 """
 
@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 
 __all__ = ["Tape", "tapes"]
 
-# More tasks than this in one tick are rare in programs of a few dozen steps, and the number is taken modulo them anyway.
+# More tasks than this in one tick are rare in programs of a few dozen steps, and the number is taken modulo them
+# anyway.
 _WIDEST_CHOICE: Final = 7
 
 # A program of 40 steps has about as many ticks with a choice in them.
@@ -57,7 +58,8 @@ class Tape:
     @contextmanager
     def playing(self) -> Iterator[None]:
         """Steer every run of trio in this process until the block ends."""
-        # The generator that trio itself hands to Hypothesis; its shuffle is called once per tick, and nothing else of it.
+        # The generator that trio itself hands to Hypothesis; its shuffle is called once per tick, and nothing else of
+        # it.
         generator = getattr(trio._core._run, "_r", None)
         if generator is None:
             yield

@@ -3,11 +3,11 @@
 Rules that hold here:
 
 - each download has a gate; a body waits at its gate and does nothing by itself;
-- what a body was told while it waits it does in one go, without a checkpoint: it reports the bytes, then ends if it was told
-  to.  So a cancel that comes after the verdict comes too late, and one that comes before it wins;
+- what a body was told while it waits it does in one go, without a checkpoint: it reports the bytes, then ends if it
+  was told to.  So a cancel that comes after the verdict comes too late, and one that comes before it wins;
 - how a body left is written down by the body: whoever judges a manager must not have to ask it;
-- what can only be the manager's fault is kept in :attr:`ScriptedDownloader.faults`, since an exception would fail the download
-  instead of the test.
+- what can only be the manager's fault is kept in :attr:`ScriptedDownloader.faults`, since an exception would fail the
+  download instead of the test.
 """
 
 from __future__ import annotations

@@ -229,7 +229,7 @@ async def _unwind(body: Any) -> None:
     The library nests generators and closes only the outermost one: those within are closed by trio some time later,
     with a warning.  ``Cancelled`` passes through all of them, since the innermost one waits for the network.
     """
-    with trio.CancelScope(shield=True) as scope, contextlib.suppress(StopAsyncIteration):
+    with trio.CancelScope(shield=True) as scope, contextlib.suppress(StopAsyncIteration):  # noqa: ASYNC912
         scope.cancel(reason="the rest of the body is not wanted")
         for _ in range(_MOST_READS_TO_NOTICE):
             await anext(body)
@@ -285,7 +285,7 @@ class Exchange:
             )
 
         with trio.CancelScope(deadline=now + timeout_s) as scope, errors_below(self._library, describe):
-            while True:
+            while True:  # noqa: ASYNC913  (each turn waits for a read)
                 try:
                     chunk = await read()
                 except StopAsyncIteration:
