@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, StatusLog, queue, saved, settle, url
+from tests.fakes import FakeDownloader, StatusLog, saved, settle, url
 from trio_dlm import (
     DownloadBatch,
     DownloadJob,
@@ -216,6 +216,29 @@ async def test_a_batch_that_is_cancelled_while_it_is_still_being_queued_ends_who
             nursery.cancel_scope.cancel(reason="seen enough")
         await manager.wait_idle()
         assert all(manager.get_task(name).status.is_final for name in log._present)
+
+
+@pytest.mark.parametrize("name", ["c", "d"], ids=["stands in line", "turn has not come"])
+@pytest.mark.parametrize("verbs", [["cancel"], ["pause"], ["pause", "resume"]], ids="-".join)
+async def test_one_that_is_not_queued_yet_can_be_cancelled_or_paused_and_the_rest_goes_on(
+    name: str, verbs: list[str]
+) -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake, max_pending=1) as manager:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: manager.submit_many(named("abcd"), parent_id="p"))
+            await settle()
+            task = manager.get_task(name)
+            for verb in verbs:
+                answer = getattr(task, verb)()
+                assert (await answer if hasattr(answer, "__await__") else answer) is True
+            fake.finish(*"abcd")
+        await manager.wait_idle()
+        expected = {"cancel": CANCELLED, "pause": PAUSED, "resume": COMPLETED}[verbs[-1]]
+        ends = {each: manager.get_task(each).status for each in "abcd"}
+        assert ends == {**dict.fromkeys("abcd", COMPLETED), name: expected}
+        # Once at most: it was not queued a second time when its turn came.
+        assert fake.begun.count(name) == (expected is COMPLETED)
 
 
 async def read_to_the_end(events: Subscription, got: list[str]) -> None:

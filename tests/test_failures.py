@@ -30,7 +30,7 @@ from trio_dlm import (
     UncollectedFailuresError,
     open_manager,
 )
-from trio_dlm._failures import clear_frames
+from trio_dlm._failures import KEPT, clear_frames
 
 pytestmark = pytest.mark.virtual_time
 
@@ -126,20 +126,22 @@ async def test_what_is_shown_is_the_first_hundred_of_those_that_nobody_asked_for
     assert shown == names[20:120]
 
 
-async def test_one_of_more_than_a_hundred_that_nobody_asked_for_still_leaves_the_block() -> None:
+# However many the manager keeps in mind, there may be one more, and the last is the one that nobody asked for.
+@pytest.mark.parametrize("count", [101, KEPT + 1])
+async def test_one_of_very_many_that_nobody_asked_for_still_leaves_the_block(count: int) -> None:
     fake = FakeDownloader()
-    names = [f"{n}" for n in range(101)]
+    names = [f"{n}" for n in range(count)]
     with pytest.raises(ExceptionGroup) as caught:
         async with open_manager(1, downloader=fake) as manager:
             tasks = queue(manager, *names)
             for name in names:
-                fake.fail(name)
+                fake.fail(name, TransferError("the server is gone"))
             await manager.wait_idle()
-            for task in tasks[:100]:
+            for task in tasks[:-1]:
                 await task.wait()
     group = uncollected_in(caught)
     assert group.total == 1
-    assert [member.correlation_id for member in group.exceptions if isinstance(member, DownloadFailedError)] == ["100"]
+    assert [m.correlation_id for m in group.exceptions if isinstance(m, DownloadFailedError)] == [names[-1]]
 
 
 async def test_a_failure_that_was_forgotten_long_ago_still_leaves_the_block() -> None:
@@ -581,3 +583,22 @@ async def test_clear_frames_spares_the_code_that_still_runs() -> None:
         seen = sys.exc_info()[1]
     assert isinstance(seen, OSError)
     assert mine == "still here"
+
+
+async def test_failures_that_nobody_remembers_are_still_counted() -> None:
+    # The handles of the first are kept and asked; the others are forgotten by everybody.
+    fake = FakeDownloader()
+    names = [f"{n}" for n in range(KEPT + 5)]
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_manager(1, downloader=fake, keep_finished=0) as manager:
+            tasks = queue(manager, *names)
+            del tasks[KEPT:]
+            for name in names:
+                fake.fail(name, TransferError("the server is gone"))
+            await manager.wait_idle()
+            gc.collect()
+            for task in tasks:
+                await task.wait()
+    group = uncollected_in(caught)
+    assert group.total == 5
+    assert "forgotten" in str(group.exceptions[0])

@@ -298,9 +298,7 @@ BUGS: Final = [
     Bug(admit_one_too_many, "^admission|QueueFullError"),
     Bug(never_admit_who_waits, "^admission"),
     Bug(forget_to_step_after_a_cancel, "^admission: .* d_2 became pending", make_room_for_who_waits),
-    Bug(
-        leak_the_slot_of_one_that_ends_while_it_is_cancelled, "slots are taken|^the figures say that . are downloading"
-    ),
+    Bug(leak_the_slot_of_one_that_ends_while_it_is_cancelled, "^law (2 or 3|5)|^the figures say that .+ downloading"),
     Bug(return_from_cancel_at_once, r"^law 5: cancel\(\) of d_.+ (returned, and it is downloading|said)"),
     Bug(
         say_cancelled_of_one_that_completed,

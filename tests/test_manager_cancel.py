@@ -371,7 +371,8 @@ async def run_inside(
     task: DownloadTask[DownloadResult]
 
     async def act() -> None:
-        with trio.CancelScope(shield=shield):
+        # The deadline is for a core that would wait: nothing else could reach behind the shield.
+        with trio.CancelScope(shield=shield, deadline=trio.current_time() + 1000):
             try:
                 await action(task)
             except BaseException as exc:

@@ -63,6 +63,7 @@ class Download:
     """
 
     __slots__ = (
+        "__weakref__",
         "asked",
         "askers",
         "attempts",

@@ -158,7 +158,7 @@ class ManagerCrashedError(TrioDlmError):
 class UncollectedFailuresError(ExceptionGroup[_ExceptionT_co], TrioDlmError):
     """Failures that nobody asked for, raised when the block ends normally.
 
-    The group holds the first of them (100 at most) as :class:`DownloadFailedError`; ``total`` counts all.
+    The group holds the first of them (100 at most), each a :class:`DownloadFailedError`; ``total`` counts all.
     """
 
     def __init__(self, message: str, exceptions: Sequence[_ExceptionT_co], /) -> None:
@@ -166,9 +166,7 @@ class UncollectedFailuresError(ExceptionGroup[_ExceptionT_co], TrioDlmError):
         self.total = len(exceptions)
 
     @classmethod
-    def of(
-        cls, failures: Sequence[DownloadFailedError], *, total: int
-    ) -> UncollectedFailuresError[DownloadFailedError]:
+    def of(cls, failures: Sequence[TrioDlmError], *, total: int) -> UncollectedFailuresError[TrioDlmError]:
         """Build the group from the kept *failures* out of *total*."""
         count = "1 download" if total == 1 else f"{total} downloads"
         shown = "" if total == len(failures) else f", the first {len(failures)} of them here"

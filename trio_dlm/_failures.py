@@ -4,19 +4,20 @@ Rules that hold here:
 
 - a failure was asked for when ``result()`` raised it, ``wait()`` returned FAILED, or an event reader was given the
   FAILED snapshot; it is counted once, and struck off once;
-- the first hundred are shown, some more are kept in case those are asked for, and the others only counted: a manager
-  whose failures nobody ever reads must not grow;
+- the first hundred are held, and the others only as long as somebody else remembers them: a manager whose failures
+  nobody ever reads must not grow;
 - a kept error holds no frames of the code that it came from, since they would pin every buffer of the run.
 """
 
 from __future__ import annotations
 
 import gc
-from itertools import islice
+from itertools import chain, islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, cast, final
+from weakref import WeakKeyDictionary
 
-from ._errors import DownloadFailedError, UncollectedFailuresError
+from ._errors import DownloadFailedError, TrioDlmError, UncollectedFailuresError
 from ._status import DownloadStatus
 
 if TYPE_CHECKING:
@@ -24,11 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FailureLedger", "clear_frames", "failure_of"]
 
-# An exception group of more is unreadable.
-SHOWN: Final = 100
-
-# A kept failure holds a traceback, some kilobytes.
-KEPT: Final = 1000
+# An exception group of more is unreadable, and what is held holds a traceback.
+KEPT: Final = 100
 
 
 @final
@@ -38,12 +36,13 @@ class FailureLedger:
     def __init__(self) -> None:
         self.total = 0
         self._first: dict[Download, None] = {}
+        # These step in for the first ones that are asked for after all.
+        self._others: WeakKeyDictionary[Download, None] = WeakKeyDictionary()
 
     def enter(self, download: Download) -> None:
         """A download has failed."""
         self.total += 1
-        if len(self._first) < KEPT:
-            self._first[download] = None
+        (self._first if len(self._first) < KEPT else self._others)[download] = None
 
     def strike(self, download: Download) -> None:
         """Somebody asked how *download* ended."""
@@ -51,10 +50,16 @@ class FailureLedger:
             download.collected = True
             self.total -= 1
             self._first.pop(download, None)
+            self._others.pop(download, None)
 
-    def as_error(self) -> UncollectedFailuresError[DownloadFailedError]:
+    def as_error(self) -> UncollectedFailuresError[TrioDlmError]:
         """Build what leaves the block."""
-        shown = [failure_of(download) for download in islice(self._first, SHOWN)]
+        shown: list[TrioDlmError] = [
+            failure_of(download) for download in islice(chain(self._first, self._others), KEPT)
+        ]
+        if not shown:
+            # The first have been asked for, and nobody remembers the others; but a group cannot be empty.
+            shown = [TrioDlmError(f"failures after the first {KEPT} were logged, and forgotten with their downloads")]
         return UncollectedFailuresError.of(shown, total=self.total)
 
 

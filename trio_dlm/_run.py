@@ -58,10 +58,14 @@ async def run_download(engine: Engine, download: Download) -> None:
     job.close()
     outcome = judge(raised, stopped=scope.cancelled_caught)
     engine.run_ended(download, outcome, result, can_resume=job.can_resume)
-    # The error is kept by the download; this frame must not keep it too.
-    del raised
-    if outcome.rest is not None:
-        raise outcome.rest
+    rest = outcome.rest
+    # A kept error leads back here: the frames of its traceback know their caller.  So nothing may be left in this one.
+    del engine, download, scope, job, result, raised, outcome
+    if rest is not None:
+        try:
+            raise rest
+        finally:
+            del rest
 
 
 @trio.lowlevel.disable_ki_protection

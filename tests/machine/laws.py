@@ -113,7 +113,7 @@ class Scene:
         for what, (amount, wanted) in amounts.items():
             require(amount == wanted, f"the figures say {amount} {what}, expected {wanted}")
         lanes = {entry.lane for entry in model.downloads.values() if entry.status in {PENDING, DOWNLOADING}}
-        require(stats.lanes.keys() == lanes, f"the figures have the lanes {[*stats.lanes]}, expected {[*lanes]}")
+        require({*stats.lanes} == lanes, f"the figures have the lanes {[*stats.lanes]}, expected {[*lanes]}")
         for lane, figures in stats.lanes.items():
             found = (figures.pending, figures.active, figures.limit)
             right = (model.pending_in(lane), model.running_in(lane), model.limit_of(lane))

@@ -43,6 +43,9 @@ __all__ = ["DownloadManagerMachine"]
 Ending: TypeAlias = Literal["wait", "cancel", "cut off"]
 Plan: TypeAlias = Literal["wait", "finish", "fail"]
 
+# What a step returns that has submitted nothing.
+_NOBODY: Final = multiple(*list[str]())
+
 _LANE_NAMES: Final = (None, "a", "b")
 _LANES: Final = st.sampled_from(_LANE_NAMES)
 # In which lane, and what the body does as soon as it runs.
@@ -185,7 +188,7 @@ class DownloadManagerMachine(TrioStateMachine):
         try:
             self.manager.submit_nowait("memory:refused", lane=lane)
         except QueueFullError:
-            return multiple()
+            return _NOBODY
         raise Violation("admission: submit_nowait() queued a download where there was no room")
 
     @rule(target=names, these=st.lists(_DOWNLOADS, min_size=2, max_size=5))
@@ -227,7 +230,7 @@ class DownloadManagerMachine(TrioStateMachine):
     @rule_on_one(COMPLETED, FAILED, CANCELLED, target=names)
     def retry(self, d: str) -> Any:
         if (task := self.scene.find(d)) is None:
-            return multiple()
+            return _NOBODY
         if self.model.status(d) in FINAL and self.model.has_room:
             name = self._give_name(is_retry=True)
             self.model.submit(name, task.lane)
@@ -240,7 +243,7 @@ class DownloadManagerMachine(TrioStateMachine):
         try:
             task.retry()
         except expected:
-            return multiple()
+            return _NOBODY
         raise Violation(f"retry: expected {expected.__name__} for {d}")
 
     # Steps: what the outside world does.

@@ -62,8 +62,8 @@ class Reader:
     only: str | None = None
     min_interval_s: float = 0.0
     is_over: bool = False
-    _spared: set[str] = field(default_factory=set)
-    _seen: dict[str, TaskSnapshot] = field(default_factory=dict)
+    _spared: set[str] = field(default_factory=set[str])
+    _seen: dict[str, TaskSnapshot] = field(default_factory=dict[str, TaskSnapshot])
 
     async def run(self, scene: Scene) -> None:
         """Read to the end."""

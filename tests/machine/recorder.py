@@ -13,7 +13,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, final
 
@@ -92,7 +92,7 @@ class Recorder(logging.Handler):
         self._model.observe(name, status, left)
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
+    def watching(self) -> Generator[None]:
         """Listen until the block ends, and let nobody else hear what is only meant for here."""
         level, propagates = _LOGGER.level, _LOGGER.propagate
         _LOGGER.addHandler(self)

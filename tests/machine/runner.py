@@ -22,10 +22,10 @@ import functools
 import inspect
 import queue
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar, cast, final
 
 import trio
 from hypothesis import stateful
@@ -339,18 +339,21 @@ def _unwrap(outcome: Outcome[None]) -> None:
     try:
         outcome.unwrap()
     except BaseExceptionGroup as group:
-        interrupt, _ = group.split(KeyboardInterrupt)
-        found = interrupt or group
-        while isinstance(found, BaseExceptionGroup):
-            found = found.exceptions[0]
+        found = _first_of(group.split(KeyboardInterrupt)[0] or group)
     # Not from inside the handler: with the group as its context, Hypothesis would take one bug for two when the group
     # has another shape.
     if found is not None:
         raise found
 
 
+def _first_of(exc: BaseException) -> BaseException:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = cast("BaseExceptionGroup[BaseException]", exc).exceptions[0]
+    return exc
+
+
 @contextmanager
-def _sigint_held() -> Iterator[None]:
+def _sigint_held() -> Generator[None]:
     """Let a Ctrl-C wait until the block has ended, where the platform can."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -12,7 +12,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, final
 
@@ -56,11 +56,11 @@ class Tape:
             batch.append(batch.pop(len(batch) - 1 - chosen))
 
     @contextmanager
-    def playing(self) -> Iterator[None]:
+    def playing(self) -> Generator[None]:
         """Steer every run of trio in this process until the block ends."""
         # The generator that trio itself hands to Hypothesis; its shuffle is called once per tick, and nothing else of
         # it.
-        generator = getattr(trio._core._run, "_r", None)
+        generator: Any = getattr(trio._core._run, "_r", None)
         if generator is None:
             yield
             return
@@ -69,5 +69,5 @@ class Tape:
             yield
         finally:
             # Not if another took its place meanwhile: an example that was abandoned is closed whenever it is collected.
-            if vars(generator).get("shuffle") == self.shuffle:
+            if getattr(generator, "shuffle", None) == self.shuffle:
                 del generator.shuffle

@@ -1,0 +1,199 @@
+"""The reference model, used alone: it knows the laws, and says which one is broken."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.machine.model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, PAUSED, PENDING, Left, Model, Violation
+from trio_dlm import DownloadStatus
+from trio_dlm._status import TRANSITIONS
+
+
+def see(model: Model, *changes: tuple[str, DownloadStatus]) -> None:
+    """Let *changes* happen, none of which ends a run, and nothing else."""
+    for name, status in changes:
+        model.observe(name, status, Left.NEVER_BEGAN)
+    model.check_nothing_is_due()
+
+
+def submit(model: Model, name: str, lane: str | None = None, *, starts: bool = False) -> None:
+    model.submit(name, lane)
+    see(model, (name, PENDING), *[(name, DOWNLOADING)] * starts)
+
+
+def test_the_first_come_are_the_first_served() -> None:
+    model = Model(limit=1)
+    submit(model, "a", starts=True)
+    submit(model, "b")
+    submit(model, "c")
+    model.observe("a", COMPLETED, Left.RETURNED)
+    see(model, ("b", DOWNLOADING))
+    model.observe("b", FAILED, Left.RAISED)
+    see(model, ("c", DOWNLOADING))
+
+
+def test_lanes_take_turns() -> None:
+    model = Model(limit=0)
+    for name in ("a1", "a2", "a3", "b1", "c1", "b2"):
+        submit(model, name, name[0])
+    model.set_limit(6)
+    see(model, *((name, DOWNLOADING) for name in ("a1", "b1", "c1", "a2", "b2", "a3")))
+
+
+def test_a_lane_at_its_limit_keeps_its_turn() -> None:
+    model = Model(limit=0, per_lane=1)
+    for name in ("a1", "a2", "b1", "b2"):
+        submit(model, name, name[0])
+    model.set_limit(2)
+    see(model, ("a1", DOWNLOADING), ("b1", DOWNLOADING))
+    model.observe("b1", COMPLETED, Left.RETURNED)
+    see(model, ("b2", DOWNLOADING))
+    model.observe("a1", COMPLETED, Left.RETURNED)
+    see(model, ("a2", DOWNLOADING))
+
+
+def test_a_lower_limit_interrupts_nobody_and_starts_nobody() -> None:
+    model = Model(limit=2)
+    submit(model, "a", starts=True)
+    submit(model, "b", starts=True)
+    submit(model, "c")
+    model.set_limit(1)
+    model.observe("a", COMPLETED, Left.RETURNED)
+    see(model)
+    model.observe("b", COMPLETED, Left.RETURNED)
+    see(model, ("c", DOWNLOADING))
+
+
+def test_the_limit_of_a_lane_wins_over_that_of_all_lanes() -> None:
+    model = Model(limit=9, per_lane=1)
+    submit(model, "a1", "a", starts=True)
+    submit(model, "a2", "a")
+    model.set_lane_limit("a", 2)
+    see(model, ("a2", DOWNLOADING))
+    submit(model, "a3", "a")
+    model.set_per_lane(9)
+    see(model)
+    model.set_lane_limit("a", None)
+    see(model, ("a3", DOWNLOADING))
+
+
+def test_a_resumed_download_goes_to_the_tail() -> None:
+    model = Model(limit=0)
+    submit(model, "a")
+    submit(model, "b")
+    model.pause("a")
+    see(model, ("a", PAUSED))
+    assert model.resume("a")
+    see(model, ("a", PENDING))
+    assert not model.resume("a")
+    model.set_limit(2)
+    see(model, ("b", DOWNLOADING), ("a", DOWNLOADING))
+
+
+def test_whoever_waits_for_room_is_admitted_in_turn() -> None:
+    model = Model(limit=1, max_pending=1)
+    submit(model, "a", starts=True)
+    submit(model, "b")
+    for name in ("c", "d", "e"):
+        model.submit(name, None)
+    see(model)
+    model.give_up("c")
+    model.cancel("b")
+    see(model, ("b", CANCELLED), ("d", PENDING))
+    assert not model.has_room
+    assert [*model.line] == ["e"]
+
+
+@pytest.mark.parametrize("asked", [None, PAUSED, CANCELLED])
+def test_a_result_or_an_error_wins_over_what_was_asked(asked: DownloadStatus | None) -> None:
+    for left, status in ((Left.RETURNED, COMPLETED), (Left.RAISED, FAILED)):
+        model = Model(limit=1)
+        submit(model, "a", starts=True)
+        if asked is not None:
+            model.pause("a")
+        if asked is CANCELLED:
+            model.cancel("a")
+        model.observe("a", status, left)
+
+
+def test_a_cancel_wins_over_a_pause() -> None:
+    model = Model(limit=1)
+    submit(model, "a", starts=True)
+    model.cancel("a")
+    model.pause("a")
+    with pytest.raises(Violation, match="a became paused, though its body was cancelled, and to be cancelled"):
+        model.observe("a", PAUSED, Left.CANCELLED)
+
+
+@pytest.mark.parametrize("cancel", [True, False])
+def test_the_paused_are_cancelled_when_the_block_is_left(cancel: bool) -> None:
+    model = Model(limit=1)
+    submit(model, "a", starts=True)
+    submit(model, "b")
+    submit(model, "c")
+    model.pause("c")
+    see(model, ("c", PAUSED))
+    model.close(cancel=cancel)
+    see(model, ("c", CANCELLED))
+    if cancel:
+        see(model, ("b", CANCELLED))
+        model.observe("a", CANCELLED, Left.CANCELLED)
+    else:
+        model.observe("a", COMPLETED, Left.RETURNED)
+        see(model, ("b", DOWNLOADING))
+        with pytest.raises(Violation, match="have not ended: b"):
+            model.check_all_ended()
+        model.observe("b", COMPLETED, Left.RETURNED)
+    model.check_all_ended()
+
+
+def test_after_a_cut_off_the_tables_count() -> None:
+    model = Model(limit=1)
+    submit(model, "a", starts=True)
+    submit(model, "b")
+    model.cut_off()
+    model.submit("late", None)
+    model.observe("a", CANCELLED, Left.CANCELLED)
+    model.observe("b", DOWNLOADING, Left.NEVER_BEGAN)
+    model.observe("late", PENDING, Left.NEVER_BEGAN)
+    model.observe("b", CANCELLED, Left.NEVER_BEGAN)
+    model.observe("late", CANCELLED, Left.NEVER_BEGAN)
+    model.check_all_ended()
+    with pytest.raises(Violation, match="law 4: a went from cancelled to pending"):
+        model.observe("a", PENDING, Left.CANCELLED)
+    with pytest.raises(Violation, match="nobody submitted it"):
+        model.observe("unheard of", PENDING, Left.CANCELLED)
+
+
+def test_what_comes_out_of_turn_is_told() -> None:
+    model = Model(limit=0)
+    submit(model, "a")
+    submit(model, "b")
+    model.set_limit(1)
+    with pytest.raises(Violation, match="law 2 or 3: b became downloading, expected that a became downloading"):
+        model.observe("b", DOWNLOADING, Left.NEVER_BEGAN)
+
+
+def test_what_does_not_come_is_told() -> None:
+    model = Model(limit=1)
+    submit(model, "a", starts=True)
+    submit(model, "b")
+    model.observe("a", COMPLETED, Left.RETURNED)
+    with pytest.raises(Violation, match="it should have happened in this step that b became downloading"):
+        model.check_nothing_is_due()
+
+
+@pytest.mark.parametrize("status", [PENDING, DOWNLOADING, PAUSED, CANCELLED, FAILED])
+def test_what_nobody_asked_for_is_told(status: DownloadStatus) -> None:
+    model = Model(limit=1)
+    submit(model, "a", starts=True)
+    model.observe("a", COMPLETED, Left.RETURNED)
+    with pytest.raises(Violation, match=f"a became {status.value}, though nothing called for it"):
+        model.observe("a", status, Left.CANCELLED)
+
+
+def test_the_table_of_steps_is_the_same_as_that_of_the_library() -> None:
+    # Written down twice on purpose; this is where an edit of one of them shows.
+    from tests.machine import model
+
+    assert {status: frozenset(model._STEPS.get(status, ())) for status in DownloadStatus} == TRANSITIONS
