@@ -374,21 +374,21 @@ def records_of(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-async def test_a_failure_is_logged_when_it_happens_with_its_id_and_its_traceback(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize("level", [logging.WARNING, logging.DEBUG])
+async def test_a_failure_is_logged_when_it_happens_with_its_id_and_for_debugging_its_traceback(
+    caplog: pytest.LogCaptureFixture, level: int
 ) -> None:
+    caplog.set_level(level, logger="trio_dlm")
     fake = FakeDownloader()
     async with open_manager(downloader=fake, failures="keep") as manager:
         a = queue_one(manager, "a")
         fake.fail("a", OSError("disk full"))
         await manager.wait_idle()
-        (record,) = records_of(caplog)
-        assert record.levelno == logging.WARNING
+        (record,) = [each for each in records_of(caplog) if each.levelno == logging.WARNING]
         assert record.name == "trio_dlm"
         assert record.getMessage() == f"download a of {url('a')} failed: OSError: disk full"
         assert record.__dict__["correlation_id"] == "a"
-        assert record.exc_info is not None
-        assert record.exc_info[1] is a.error
+        assert (record.exc_info[1] if record.exc_info else None) is (a.error if level == logging.DEBUG else None)
 
 
 async def test_a_failure_is_logged_before_anybody_is_told(caplog: pytest.LogCaptureFixture) -> None:

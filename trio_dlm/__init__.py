@@ -107,10 +107,12 @@ __all__ = [
 __version__ = "0.1.0"
 
 
-def __getattr__(name: str) -> object:
-    # Imported when it is first asked for: programs that bring their own downloaders do not pay for an HTTP client.
-    if name == "HttpDownloader":
-        from .downloaders.http import HttpDownloader
+if not TYPE_CHECKING:  # A type checker would take it to mean that every name exists.
 
-        return HttpDownloader
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        # Imported when it is first asked for: programs that bring their own downloaders do not pay for an HTTP client.
+        if name == "HttpDownloader":
+            from .downloaders.http import HttpDownloader
+
+            return HttpDownloader
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

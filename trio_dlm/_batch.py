@@ -81,8 +81,9 @@ class DownloadBatch(Sequence[DownloadTask[DownloadResult]]):
             True if at least one of them had not ended and is CANCELLED now.
         """
         open_tasks = [task for task in self._tasks if not task.status.is_final]
-        for task in open_tasks:
-            task._engine.cancel(task._download, reason, Asked.CANCEL)
+        if open_tasks:
+            downloads = [task._download for task in open_tasks]
+            await open_tasks[0]._engine.cancel_each(downloads, reason, Asked.CANCEL)
         await trio.lowlevel.checkpoint()
         for task in open_tasks:
             if not task.status.is_final:
@@ -92,7 +93,10 @@ class DownloadBatch(Sequence[DownloadTask[DownloadResult]]):
     async def wait(self) -> tuple[DownloadStatus, ...]:
         """Wait for the end of all, and return how they ended.  A checkpoint; cancelling it touches no download."""
         await trio.lowlevel.checkpoint()
-        return tuple([await task.wait() for task in self._tasks])
+        for task in self._tasks:
+            await task._wait_end()
+        # Only now has anybody been told: a wait that was cancelled half-way has asked for no failure.
+        return tuple([task._tell_end() for task in self._tasks])
 
     def _phase(self, running: Sequence[object]) -> DownloadPhase:
         if running:

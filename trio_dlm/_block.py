@@ -178,7 +178,6 @@ async def _run_block(plan: _Plan) -> AsyncGenerator[DownloadManager]:
         downloader = plan.downloader if plan.downloader is not None else _default_downloader()
         if hasattr(downloader, "__aenter__"):
             await stack.enter_async_context(cast("AbstractAsyncContextManager[object]", downloader))
-        body_error: BaseException | None = None
         engine = Engine(
             max_concurrent=plan.max_concurrent,
             max_per_lane=plan.max_per_lane,
@@ -187,55 +186,77 @@ async def _run_block(plan: _Plan) -> AsyncGenerator[DownloadManager]:
             directory=directory,
             resources=resources,
         )
+        leaving: list[BaseException] = []
         try:
             async with trio.open_nursery() as nursery:
                 engine.nursery = nursery
                 try:
                     yield make_manager(engine, downloader=downloader, lane_of=plan.lane_of)
                 except BaseException as exc:  # noqa: ASYNC103, BLE001  (raised again below, beyond the nursery)
-                    body_error = exc
-                await _end_all(engine, plan.on_exit, body_error)
-                if body_error is not None and engine.crash is not None:
-                    raise body_error
-        except BaseException:  # noqa: ASYNC103  (see below)
-            # Without a crash this can only be Cancelled of the surroundings, which the body's own exception outranks.
-            if body_error is None or engine.crash is not None:
-                raise
+                    leaving.append(exc)
+                try:
+                    await _end_all(engine, plan.on_exit, leaving)
+                except BaseException as exc:  # noqa: ASYNC103, BLE001  (likewise)
+                    leaving.append(exc)
+        except BaseException as exc:  # noqa: ASYNC103, BLE001  (likewise)
+            leaving.append(exc)
         finally:
             engine.close()
-        uncollected = engine.failures.total
-        if body_error is not None:
-            if uncollected and not isinstance(body_error, trio.Cancelled):
-                body_error.add_note(
-                    f"trio_dlm: downloads that failed besides, and nobody asked how they ended: {uncollected}"
-                )
-            raise body_error
-        if uncollected and plan.failures == "raise":
+        if leaving:
+            raise _outcome_of(leaving, engine.failures.total)
+        if engine.failures.total and plan.failures == "raise":
             raise engine.failures.as_error()
 
 
-async def _end_all(engine: Engine, on_exit: OnExit, body_error: BaseException | None) -> None:
+async def _end_all(engine: Engine, on_exit: OnExit, leaving: list[BaseException]) -> None:
     """Bring every download to its end; returns when no code of any of them runs."""
-    if isinstance(body_error, trio.Cancelled):
-        await _cancel_and_wait(engine, CANCELLED)
-    elif body_error is not None:
-        await _cancel_and_wait(engine, f"the manager's block was left by {type(body_error).__name__}")
+    if leaving:
+        await _stop_all(engine, _reason_of(leaving[0]))
     elif on_exit == "cancel":
-        await _cancel_and_wait(engine, CLOSED)
+        await _stop_all(engine, CLOSED)
         await trio.lowlevel.checkpoint_if_cancelled()
     else:
         try:
             await engine.drain()
-        except BaseException:
-            await _cancel_and_wait(engine, CANCELLED)  # noqa: ASYNC102  (shielded inside, without a limit on purpose)
+        except BaseException as exc:
+            await _stop_all(engine, _reason_of(exc))  # noqa: ASYNC102  (shielded inside, without a limit on purpose)
             raise
 
 
-async def _cancel_and_wait(engine: Engine, reason: str) -> None:
-    # No deadline: that nothing is left running is what the block is for (law 1).
+async def _stop_all(engine: Engine, reason: str) -> None:
+    engine.stop_all(reason)
+    # No deadline: that nothing is left running is what the block is for (law 1).  Whatever breaks in here, a second
+    # Ctrl-C say, the nursery still waits.
     with trio.CancelScope(shield=True):
-        await engine.cancel_all(reason)
         await engine.wait_all_ended()
+
+
+def _reason_of(leaving: BaseException) -> str:
+    return CANCELLED if isinstance(leaving, trio.Cancelled) else f"{CLOSED} by {type(leaving).__name__}"
+
+
+def _outcome_of(leaving: list[BaseException], uncollected: int) -> BaseException:
+    """Return what leaves the block: the one exception as it is, or several in a group.
+
+    ``Cancelled`` gives way to anything else, since the scope that it belongs to may be the nursery's, which is gone.
+    """
+    others = [exc for exc in leaving if not _is_only_cancelled(exc)]
+    if not others:
+        return leaving[0]
+    if len(others) == 1:
+        (exc,) = others
+    else:
+        members = [m for exc in others for m in (exc.exceptions if isinstance(exc, BaseExceptionGroup) else (exc,))]
+        exc = BaseExceptionGroup("what left the manager's block", members)
+    if uncollected:
+        exc.add_note(f"trio_dlm: downloads that failed besides, and nobody asked how they ended: {uncollected}")
+    return exc
+
+
+def _is_only_cancelled(exc: BaseException) -> bool:
+    if isinstance(exc, BaseExceptionGroup):
+        return cast("BaseExceptionGroup[BaseException]", exc).split(trio.Cancelled)[1] is None
+    return isinstance(exc, trio.Cancelled)
 
 
 def _default_downloader() -> Downloader[DownloadResult]:

@@ -57,6 +57,7 @@ class Download:
         meter: its counters, from the moment in which its downloader first looks at them.
         can_resume: what the last run left is worth going on from.
         collected: its failure was asked for.
+        is_admitted: it was queued, now or before; one of a batch may wait for that.
         askers: who awaits the end to learn of it.
         stoppers: who awaits the end of the present run, having asked to stop it.
         sequence: the number of its last change.
@@ -75,6 +76,7 @@ class Download:
         "error",
         "finished_s",
         "function",
+        "is_admitted",
         "lane",
         "meter",
         "parent_id",
@@ -115,6 +117,7 @@ class Download:
         self.sequence = 0
         self.can_resume = False
         self.collected = False
+        self.is_admitted = False
         self.created_s = time.time()
         self.started_s: float | None = None
         self.finished_s: float | None = None

@@ -9,7 +9,7 @@ Rules that hold here:
 - whoever calls (a task handle, the manager, a run that ended, the block that is being left) decides nothing.
 
 What may be asked of a download from outside is :meth:`cancel`, :meth:`pause`, :meth:`resume`; what a run reports is
-:meth:`run_ended`; what ends the whole is :meth:`close_door`, :meth:`collapse` and :meth:`cancel_all`.
+:meth:`run_ended`; what ends the whole is :meth:`drain` and :meth:`stop_all`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ._admission import WaitingLine
 from ._context import logger
 from ._errors import ManagerClosedError, ManagerCrashedError, TrioDlmError
 from ._events import EventHub
-from ._failures import FailureLedger, clear_frames
+from ._failures import FailureLedger, clear_frames, in_words
 from ._meter import ProgressMeter
 from ._outcome import Asked, Ending, Outcome, status_after
 from ._records import ManagerStats
@@ -77,6 +77,8 @@ class Engine:
         """Where downloads run; set when the block is entered."""
         self.crash: BaseException | None = None
         self.door_open = True
+        self.queueing: set[str] = set()
+        """Parent ids of the batches that are being queued."""
         self._halted = False
         self._close_reason = CLOSED
         self._changes = 0
@@ -112,6 +114,7 @@ class Engine:
     def _take_in(self, task: DownloadTask[Any]) -> None:
         self.registry.add(task)
         download = task._download
+        download.is_admitted = True
         self.schedule.put(download)
         self._changed(download)
 
@@ -127,17 +130,25 @@ class Engine:
                 self._take_in(self.line.admit())
             else:
                 break
-        if self.schedule.active == 0:
-            if self.schedule.pending == 0:
-                if self._idle:
-                    self._idle.unpark_all()
-            elif not (self.door_open or self._halted or self._warned_of_zero):
-                self._warned_of_zero = True
-                logger.warning(
-                    "the manager's block is being left, and a limit of 0 holds back %d queued downloads: "
-                    "raise max_concurrent or the lane's limit, or cancel them",
-                    self.schedule.pending,
-                )
+        if self._idle and self.is_idle:
+            self._idle.unpark_all()
+
+    @trio.lowlevel.enable_ki_protection
+    def limits_changed(self) -> None:
+        """A limit was set, or begins to matter since the block is being left: start what may start now."""
+        self.step()
+        if not (self.door_open or self._halted or self._warned_of_zero) and (held := self.schedule.held_back):
+            self._warned_of_zero = True
+            logger.warning(
+                "the manager's block is being left, and a limit of 0 holds back %d queued downloads: "
+                "raise max_concurrent or the lane's limit, or cancel them",
+                held,
+            )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is running, queued, or on its way into the queue."""
+        return not (self.schedule.active or self.schedule.pending or self.queueing)
 
     def _start(self, download: Download) -> None:
         assert download.context is not None, "an ended download is never granted a slot"
@@ -195,7 +206,10 @@ class Engine:
             return False
         self._paused -= 1
         download.reason = None
-        self.schedule.put(download)
+        # One of a batch whose turn had not come waits for it again: it may not overtake those who wait for room.
+        if download.is_admitted or download.parent_id not in self.queueing:
+            download.is_admitted = True
+            self.schedule.put(download)
         self._set_status(download, DownloadStatus.PENDING)
         self.step()
         return True
@@ -207,6 +221,7 @@ class Engine:
             # One of a batch that is still being queued: its turn has not come, or it stands in line for room.
             self.line.leave(download.correlation_id)
 
+    @trio.lowlevel.enable_ki_protection
     def open_meter(self, download: Download) -> ProgressMeter:
         """Make the counters of a download whose code asks for them for the first time."""
         if download.meter is None:
@@ -241,20 +256,23 @@ class Engine:
         if status is DownloadStatus.PAUSED:
             self._paused += 1
             self._set_status(download, status)
+            _wake_stoppers(download)
         else:
             self._write_end(download, status, outcome, result)
             self._end(download, status)
-        if download.stoppers:
-            download.stoppers.unpark_all()
         self.step()
+        # Last: a handler that raises finds the manager in order.
+        if download.error is not None:
+            self._report_failure(download, download.error)
 
     def _let_go_on(self, outcome: Outcome) -> None:
         """What no download may swallow goes on out of its run, and with it the whole block ends."""
         if outcome.ending is Ending.CRASH:
-            self.crash = self.crash or outcome.rest
-            self.collapse(f"the manager crashed: {outcome.rest!r}")
+            if self.crash is None:
+                self.crash = outcome.rest
+            self.stop_all(f"the manager crashed: {outcome.rest!r}")
         else:
-            self.collapse(CANCELLED)
+            self.stop_all(CANCELLED)
 
     def _status_after(self, download: Download, outcome: Outcome) -> DownloadStatus:
         if download.asked is Asked.PAUSE and not self.door_open:
@@ -274,8 +292,8 @@ class Engine:
             if download.meter is not None:
                 download.meter.settle(size_bytes=result.size_bytes)
         elif status is DownloadStatus.FAILED:
-            download.error = outcome.error or self._as_crash_error()
-            download.reason = _in_words(download.error)
+            download.error = self._as_crash_error(outcome) if outcome.error is None else outcome.error
+            download.reason = in_words(download.error)
         elif download.asked is Asked.NOTHING:
             download.reason = self._close_reason
 
@@ -284,31 +302,32 @@ class Engine:
         download.drop_run()
         self._ended[status] += 1
         if status is DownloadStatus.FAILED:
-            self._report_failure(download)
             self.failures.enter(download)
         self._set_status(download, status)
         self.registry.end(download.correlation_id)
         if download.askers:
             self.failures.strike(download)
             download.askers.unpark_all()
+        _wake_stoppers(download)
         if self._all_ended and not self.registry.live_count:
             self._all_ended.unpark_all()
 
-    def _as_crash_error(self) -> ManagerCrashedError:
-        error = ManagerCrashedError(crash=repr(self.crash))
-        error.__cause__ = self.crash
+    def _as_crash_error(self, outcome: Outcome) -> ManagerCrashedError:
+        is_culprit = outcome.ending is Ending.CRASH
+        error = ManagerCrashedError(crash=repr(outcome.rest if is_culprit else self.crash), is_culprit=is_culprit)
+        error.__cause__ = outcome.rest if is_culprit else self.crash
         return error
 
-    def _report_failure(self, download: Download) -> None:
-        error = download.error
-        assert error is not None
-        # Our own errors say all there is to know; what came out of somebody's code may need its traceback.
+    def _report_failure(self, download: Download, error: Exception) -> None:
+        # Our own errors say all there is to know.  The traceback of others is for those who look for it: it may quote
+        # the URL with its secrets.
+        is_foreign = not isinstance(error, TrioDlmError)
         logger.warning(
             "download %s of %s failed: %s",
             download.correlation_id,
             download.url,
             download.reason,
-            exc_info=None if isinstance(error, TrioDlmError) else error,
+            exc_info=error if is_foreign and logger.isEnabledFor(logging.DEBUG) else None,
             extra={"correlation_id": download.correlation_id},
         )
         clear_frames(error)
@@ -330,31 +349,34 @@ class Engine:
             self.close_door()
             self.schedule.halt()
 
-    def collapse(self, reason: str) -> None:
-        """The nursery is cancelled under us: start nothing any more, and end what is queued, without the block's help.
+    @trio.lowlevel.enable_ki_protection
+    def stop_all(self, reason: str) -> None:
+        """Start nothing any more, and ask every download to end, in a task of its own.
 
-        The body of the block may be shielded and waiting for a download that could never start.
+        Of its own, since the body of the block may be shielded and waiting for a download that could never start.
         """
         if not self._halted:
             self._halt(reason)
-            self.nursery.start_soon(self.cancel_all, reason)
+            self.nursery.start_soon(self._cancel_live, name="trio_dlm: cancel all downloads")
 
-    async def cancel_all(self, reason: str) -> None:
-        """Ask every download to end.  With very many, the program's other tasks get their turns in between."""
-        self._halt(reason)
-        await self._cancel_each([task._download for task in self.registry.live])
+    @trio.lowlevel.enable_ki_protection
+    async def _cancel_live(self) -> None:
+        await self.cancel_each([task._download for task in self.registry.live], self._close_reason, Asked.CLOSE)
 
+    @trio.lowlevel.enable_ki_protection
     async def drain(self) -> None:
         """Let the queue run empty: paused downloads are cancelled, the others go on.  Returns when all have ended."""
         self.close_door()
         paused = [task._download for task in self.registry.live if task.status is DownloadStatus.PAUSED]
-        await self._cancel_each(paused)
-        self.step()
+        await self.cancel_each(paused, self._close_reason, Asked.CLOSE)
+        self.limits_changed()
         await self.wait_all_ended()
 
-    async def _cancel_each(self, downloads: list[Download]) -> None:
+    @trio.lowlevel.enable_ki_protection
+    async def cancel_each(self, downloads: list[Download], reason: str | None, asked: Asked) -> None:
+        """Ask all of *downloads* to end.  With very many, the program's other tasks get their turns in between."""
         for index, download in enumerate(downloads, start=1):
-            self.cancel(download, self._close_reason, Asked.CLOSE)
+            self.cancel(download, reason, asked)
             if index % BATCH == 0:
                 with trio.CancelScope(shield=True):
                     await trio.lowlevel.checkpoint()
@@ -378,7 +400,7 @@ class Engine:
     async def wait_idle(self) -> None:
         """Wait until nothing is pending or running."""
         await trio.lowlevel.checkpoint()
-        while self.schedule.active or self.schedule.pending:
+        while not self.is_idle:
             await self._idle.park()
 
     def close(self) -> None:
@@ -429,16 +451,14 @@ class Engine:
                 extra={"correlation_id": download.correlation_id},
             )
 
+    @trio.lowlevel.enable_ki_protection
     def _progressed(self, download: Download) -> None:
+        self._changes += 1
+        download.sequence = self._changes
         if not self.hub.quiet:
-            self._changes += 1
-            download.sequence = self._changes
             self.hub.note(download)
 
 
-def _in_words(error: Exception) -> str:
-    """Say in one line why a download failed."""
-    name, text = type(error).__name__, " ".join(str(error).split())
-    if not text:
-        return name
-    return text if isinstance(error, TrioDlmError) else f"{name}: {text}"
+def _wake_stoppers(download: Download) -> None:
+    if download.stoppers:
+        download.stoppers.unpark_all()

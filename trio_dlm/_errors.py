@@ -148,11 +148,16 @@ class DownloadCancelledError(TrioDlmError):
 
 
 class ManagerCrashedError(TrioDlmError):
-    """Something that is no ``Exception`` came out of another download and ended the whole block."""
+    """Something that is no ``Exception`` came out of a download, this one or another, and ended the whole block."""
 
-    def __init__(self, *, crash: str) -> None:
-        super().__init__(f"the manager's block was ended by {crash}; this download was stopped with it")
+    def __init__(self, *, crash: str, is_culprit: bool = False) -> None:
+        super().__init__(
+            f"this download raised {crash}, which ended the manager's block"
+            if is_culprit
+            else f"the manager's block was ended by {crash}; this download was stopped with it"
+        )
         self.crash = crash
+        self.is_culprit = is_culprit
 
 
 class UncollectedFailuresError(ExceptionGroup[_ExceptionT_co], TrioDlmError):
@@ -261,7 +266,6 @@ class UnusableReplyError(TransferError):
     def __init__(self, *, url: str, problem: str, advice: str) -> None:
         super().__init__(f"{url}: {problem}; nothing of it was kept: {advice}")
         self.url = url
-        self.problem = problem
         self.problem = problem
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EventHub", "Subscription"]
 
+# Below this many stale entries a sweep costs more than it saves.
+_FEW: Final = 16
+
 
 @final
 class EventHub:
@@ -137,8 +140,11 @@ class Subscription:
     def __aiter__(self) -> Self:
         return self
 
+    @trio.lowlevel.enable_ki_protection
     async def __anext__(self) -> TaskSnapshot:
         """Wait for the next change."""
+        if not self._entered:
+            raise RuntimeError("events() is a context manager: `async with manager.events() as events:`, then iterate")
         if self._iterating:
             raise RuntimeError(
                 "two tasks iterate one subscription: the events would be split between them; open one for each"
@@ -155,6 +161,7 @@ class Subscription:
         finally:
             self._iterating = False
 
+    @trio.lowlevel.enable_ki_protection
     def note(self, download: Download) -> None:
         """*download* has changed: remember it, and hand it over if somebody waits for it."""
         final = download.status.is_final
@@ -171,6 +178,7 @@ class Subscription:
         elif final and change[1]:
             self._changes[download] = (change[0], False)
             heapq.heappush(self._ready, (change[0], download))
+            self._sweep_held()
         else:
             return
         if self._parked is not None:
@@ -216,6 +224,12 @@ class Subscription:
                 _, order, download = entry
                 self._changes[download] = (order, False)
                 heapq.heappush(self._ready, (order, download))
+
+    def _sweep_held(self) -> None:
+        """Throw stale entries out once they are many: each would keep an ended download."""
+        if len(self._held) > 2 * len(self._changes) + _FEW:
+            self._held = [entry for entry in self._held if not self._is_stale(entry)]
+            heapq.heapify(self._held)
 
     def _is_stale(self, entry: tuple[float, int, Download]) -> bool:
         return self._changes.get(entry[2]) != (entry[1], True)

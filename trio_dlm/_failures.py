@@ -19,14 +19,18 @@ from weakref import WeakKeyDictionary
 
 from ._errors import DownloadFailedError, TrioDlmError, UncollectedFailuresError
 from ._status import DownloadStatus
+from ._urls import redact_url
 
 if TYPE_CHECKING:
     from ._download import Download
 
-__all__ = ["FailureLedger", "clear_frames", "failure_of"]
+__all__ = ["FailureLedger", "clear_frames", "failure_of", "in_words"]
 
 # An exception group of more is unreadable, and what is held holds a traceback.
 KEPT: Final = 100
+
+# Some errors quote a whole page.
+LONGEST_REASON: Final = 2000
 
 
 @final
@@ -72,6 +76,20 @@ def failure_of(download: Download) -> DownloadFailedError:
     )
     failure.__cause__ = download.error
     return failure
+
+
+def in_words(error: Exception) -> str:
+    """Say in one line, without secrets, why a download failed."""
+    name = type(error).__name__
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001  (somebody else's code, and the type is better than nothing)
+        return name
+    if not text:
+        return name
+    if not isinstance(error, TrioDlmError):
+        text = f"{name}: {text}"
+    return redact_url(text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…")
 
 
 def clear_frames(error: BaseException) -> None:

@@ -20,7 +20,7 @@ import trio
 
 from ._batch import DownloadBatch
 from ._download import Download
-from ._engine import Engine
+from ._engine import BATCH, Engine
 from ._errors import DuplicateTaskError, QueueFullError, UnknownTaskError
 from ._events import Subscription
 from ._options import DownloadOptions, DownloadOptionsFields
@@ -43,9 +43,6 @@ TaskReference: TypeAlias = "str | DownloadTask[Any]"
 MAX_ID_LENGTH: Final = 200
 
 _NO_OPTIONS: Final = DownloadOptions()
-
-# In one go this many are queued before other tasks get a turn.
-_BATCH: Final = 1000
 
 
 @final
@@ -106,7 +103,7 @@ class DownloadManager:
             url: what to fetch; which schemes there are is for the downloader to say.
             downloader: who fetches it, instead of the manager's.  One that is an async context manager is opened by its
                 owner, around the manager.
-            options: what is asked of it, laid over the manager's options.
+            options: what is asked of it; a directory left alone is the manager's.
             lane: the queue that it waits in, any hashable; wins over the manager's ``lane_of``.
             correlation_id: an id of the caller's own, unique among the downloads that the manager remembers.
             **fields: single options, laid over ``options``; see :class:`DownloadOptions`.
@@ -328,7 +325,7 @@ class DownloadManager:
     @trio.lowlevel.enable_ki_protection
     def max_concurrent(self, limit: float) -> None:
         self._engine.schedule.max_concurrent = check_limit("max_concurrent", limit)
-        self._engine.step()
+        self._engine.limits_changed()
 
     @property
     def max_per_lane(self) -> float:
@@ -339,7 +336,7 @@ class DownloadManager:
     @trio.lowlevel.enable_ki_protection
     def max_per_lane(self, limit: float) -> None:
         self._engine.schedule.max_per_lane = check_limit("max_per_lane", limit)
-        self._engine.step()
+        self._engine.limits_changed()
 
     @trio.lowlevel.enable_ki_protection
     def set_lane_limit(self, lane: Hashable, limit: float | None) -> None:
@@ -350,7 +347,7 @@ class DownloadManager:
         if limit is not None:
             check_limit("the limit of a lane", limit)
         self._engine.schedule.set_lane_limit(_check_lane(lane), limit)
-        self._engine.step()
+        self._engine.limits_changed()
 
     @property
     def directory(self) -> Path:
@@ -420,7 +417,7 @@ class DownloadManager:
         request: DownloadRequest,
         *,
         parent_id: str | None = None,
-        retry_of: str | None = None,
+        retry_of: Download | None = None,
     ) -> DownloadTask[Any]:
         """Check a request, and make the task that is to be queued."""
         engine = self._engine
@@ -433,7 +430,9 @@ class DownloadManager:
         if check is not None:
             check(request)
         lane = request.lane
-        if lane is None and self._lane_of is not None:
+        if retry_of is not None:
+            lane = retry_of.lane
+        elif lane is None and self._lane_of is not None:
             lane = self._lane_of(request)
         if lane is not None:
             _check_lane(lane)
@@ -450,7 +449,7 @@ class DownloadManager:
                 correlation_id=correlation_id,
                 lane=lane,
                 parent_id=parent_id,
-                retry_of=retry_of,
+                retry_of=None if retry_of is None else retry_of.correlation_id,
             ),
             self,
         )
@@ -469,22 +468,29 @@ class DownloadManager:
         Meanwhile they are known: whoever has an id of one, or of the batch, may cancel, pause and watch it.
         """
         engine = self._engine
+        engine.check_door("submit")
         engine.registry.add_batch(batch)
+        engine.queueing.add(batch.parent_id)
         try:
-            for index, task in enumerate(batch, start=1):
-                if task.status is not DownloadStatus.PENDING or task._download.ticket is not None:
-                    continue  # Cancelled, or paused and resumed, before its turn came.
-                engine.check_door("submit")
-                if engine.has_room:
-                    engine.queue(task)
-                else:
-                    await engine.line.wait(task)
-                if index % _BATCH == 0:
-                    await trio.lowlevel.checkpoint()
+            # A second time for those that were paused when their turn came, and resumed since.
+            while waiting := [task for task in batch if _waits_for_its_turn(task._download)]:
+                for index, task in enumerate(waiting, start=1):
+                    engine.check_door("submit")
+                    if not _waits_for_its_turn(task._download):
+                        continue
+                    if engine.has_room:
+                        engine.queue(task)
+                    else:
+                        await engine.line.wait(task)
+                    if index % BATCH == 0:
+                        await trio.lowlevel.checkpoint()
         except BaseException:
             with trio.CancelScope(shield=True):
                 await batch.cancel("submit_many was interrupted")
             raise
+        finally:
+            engine.queueing.discard(batch.parent_id)
+            engine.step()
 
     def _queue_nowait(self, task: DownloadTask[Any]) -> DownloadTask[Any]:
         engine = self._engine
@@ -494,8 +500,8 @@ class DownloadManager:
         return task
 
     def _retry(self, download: Download) -> DownloadTask[Any]:
-        request = replace(download.request, lane=download.lane, correlation_id=None)
-        return self._queue_nowait(self._prepare("retry", request, retry_of=download.correlation_id))
+        request = replace(download.request, correlation_id=None)
+        return self._queue_nowait(self._prepare("retry", request, retry_of=download))
 
     def _check_id(self, correlation_id: object) -> None:
         if not isinstance(correlation_id, str):
@@ -537,6 +543,10 @@ def make_manager(
     manager._check_request = getattr(downloader, "check_request", None)
     manager._lane_of = lane_of
     return manager
+
+
+def _waits_for_its_turn(download: Download) -> bool:
+    return download.status is DownloadStatus.PENDING and not download.is_admitted
 
 
 def _check_lane(lane: Hashable) -> Hashable:

@@ -116,13 +116,13 @@ class DownloadOptions:
     filename: str | None = None
     overwrite: Overwrite = False
     checksum: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, hash=False)
     max_bytes: int | None = None
     timeout_s: float = 30.0
     connect_timeout_s: float = 10.0
     total_timeout_s: float | None = None
     allow_http_downgrade: bool = False
-    given: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+    given: frozenset[str] = field(default=frozenset(), init=False, repr=False, compare=False)
     """The names of the fields that were given; the others show the default."""
 
     def __init__(self, **fields: Unpack[DownloadOptionsFields]) -> None:
@@ -131,6 +131,12 @@ class DownloadOptions:
         for name, default in _DEFAULTS.items():
             object.__setattr__(self, name, _CHECKS[name](name, fields[name]) if name in fields else default)  # type: ignore[literal-required]
         object.__setattr__(self, "given", frozenset(fields))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        fields = {name: getattr(self, name) for name in self.given}
+        if "headers" in fields:
+            fields["headers"] = dict(self.headers)
+        return _rebuild, (fields,)
 
     def over(self, below: DownloadOptions) -> DownloadOptions:
         """Lay this record over *below*: a field that this one was not given is the other's."""
@@ -143,6 +149,10 @@ class DownloadOptions:
             object.__setattr__(merged, name, getattr(self if name in self.given else below, name))
         object.__setattr__(merged, "given", self.given | below.given)
         return merged
+
+
+def _rebuild(fields: DownloadOptionsFields) -> DownloadOptions:
+    return DownloadOptions(**fields)
 
 
 def check_seconds(name: str, value: object) -> float:

@@ -77,4 +77,6 @@ async def _fetch(download: Download, job: DownloadJob) -> DownloadResult:
         result = await run_within(limit_s, job, download.function)
     if not isinstance(result, DownloadResult):
         raise TypeError(f"the downloader returned {result!r}, expected a DownloadResult")
+    if not isinstance(result.size_bytes, int):
+        raise TypeError(f"the downloader returned a result of {result.size_bytes!r} bytes, expected an int")
     return result

@@ -216,6 +216,13 @@ class Schedule:
         self._halted = True
 
     @property
+    def held_back(self) -> int:
+        """How many are queued behind a limit of 0."""
+        if self.max_concurrent == 0:
+            return self.pending
+        return sum(lane.queued for name, lane in self._lanes.items() if self._limit_of(name) == 0)
+
+    @property
     def max_concurrent(self) -> float:
         """How many may hold a slot at once."""
         return self._slots.total_tokens

@@ -69,12 +69,17 @@ class DownloadPhase(enum.Enum):
     CONNECTING = "connecting"
     """Running, no byte of the body yet."""
     TRANSFERRING = "transferring"
+    """The body is arriving."""
     RETRYING = "waiting to retry"
+    """Between two attempts of one run."""
     VERIFYING = "verifying"
+    """Comparing what is on disk with what was promised, and giving it its name."""
     MERGING = "merging"
+    """Joining parts into one file."""
     STOPPING = "stopping"
     """Asked to cancel or pause; its code has not ended yet."""
     ENDED = "ended"
+    """Completed, failed or cancelled."""
 
 
 def check_transition(before: DownloadStatus, after: DownloadStatus) -> None:

@@ -139,13 +139,25 @@ class DownloadTask(Generic[ResultT_co]):
         if download.status.is_final:
             await trio.lowlevel.checkpoint()
         else:
-            if _runs_inside(download):
-                raise RuntimeError(f"download {download.correlation_id} waits for its own end, which could never come")
+            self._refuse_to_wait_for_itself()
             if download.askers is None:
                 download.askers = trio.lowlevel.ParkingLot()
             await download.askers.park()
-        self._engine.failures.strike(download)
-        return download.status
+        return self._tell_end()
+
+    async def _wait_end(self) -> None:
+        """Wait for the end without asking how it ended.  A checkpoint unless it has ended."""
+        if not self.status.is_final:
+            self._refuse_to_wait_for_itself()
+            await _wait_until(self._download, lambda: self.status.is_final)
+
+    def _tell_end(self) -> DownloadStatus:
+        self._engine.failures.strike(self._download)
+        return self.status
+
+    def _refuse_to_wait_for_itself(self) -> None:
+        if _runs_inside(self._download):
+            raise RuntimeError(f"download {self.correlation_id} waits for its own end, which could never come")
 
     async def result(self) -> ResultT_co:
         """Wait until the file is complete and verified, and return what was saved.

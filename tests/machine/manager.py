@@ -382,6 +382,8 @@ class DownloadManagerMachine(TrioStateMachine):
     # What the steps have in common.
 
     def _submit(self, lane: Hashable, plan: Plan = "wait", *, resumable: bool = True) -> str:
+        # One step may submit several, and an error of the second would hide what the first has shown.
+        self.scene.recorder.check()
         name = self._give_name()
         self.scene.gate(name).resumable = resumable
         match plan:

@@ -33,8 +33,7 @@ class DownloadJob:
 
     Attributes:
         request: what was submitted.
-        options: the request's options laid over the manager's; a downloader lays them over its own with
-            :meth:`DownloadOptions.over`.
+        options: what the request asks for; a downloader lays them over its own with :meth:`DownloadOptions.over`.
         directory: where the file goes, absolute; it may not exist yet.
         correlation_id: the download's id.
         attempt: 1 for the first run, 2 for the run after a resume, and so on.

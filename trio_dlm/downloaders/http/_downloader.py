@@ -72,7 +72,10 @@ class HttpDownloader:
             TypeError: the client that was given is none.
         """
         if self._client is not None:
-            raise RuntimeError("this HttpDownloader is open already; enter it once, and share it")
+            raise RuntimeError(
+                "this HttpDownloader is open already: pass it to submit(downloader=…), which opens nothing, "
+                "or give open_manager() one that is not open"
+            )
         self._client = await self._stack.enter_async_context(open_client(self._given_client))
         return self
 
