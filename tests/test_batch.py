@@ -463,8 +463,9 @@ async def test_progress_is_the_sum_of_all() -> None:
         # The total of "c" is unknown, so that of all is.
         assert (progress.received_bytes, progress.total_bytes, progress.eta_s, progress.retries) == (750, None, None, 2)
         assert progress.rate_bytes_per_s == pytest.approx(150)
+        # Of what was cancelled nothing more will come.
         await batch[2].cancel()
-        assert batch.progress.total_bytes is None
+        assert batch.progress.total_bytes == 1500
         fake.finish(*"ab")
         await batch.wait()
         assert (batch.progress.phase, batch.progress.eta_s) == (DownloadPhase.ENDED, None)

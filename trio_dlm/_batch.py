@@ -53,9 +53,13 @@ class DownloadBatch(Sequence[DownloadTask[DownloadResult]]):
 
     @property
     def progress(self) -> Progress:
-        """All of them added up: the total is None while any is unknown, the ETA is that of the whole."""
+        """All of them added up: the total is None while that of one to come is unknown, the ETA is that of all."""
         parts = [task.progress for task in self._tasks]
-        totals = [part.total_bytes for part in parts]
+        # Of what failed or was cancelled nothing more will come.
+        totals = [
+            part.received_bytes if task.status.is_final else part.total_bytes
+            for task, part in zip(self._tasks, parts, strict=True)
+        ]
         known = [total for total in totals if total is not None]
         received = sum(part.received_bytes for part in parts)
         running = [task for task in self._tasks if task.status is DownloadStatus.DOWNLOADING]

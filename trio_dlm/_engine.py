@@ -293,7 +293,7 @@ class Engine:
                 download.meter.settle(size_bytes=result.size_bytes)
         elif status is DownloadStatus.FAILED:
             download.error = self._as_crash_error(outcome) if outcome.error is None else outcome.error
-            download.reason = in_words(download.error)
+            download.reason = in_words(download.error, download.url)
         elif download.asked is Asked.NOTHING:
             download.reason = self._close_reason
 

@@ -78,8 +78,8 @@ def failure_of(download: Download) -> DownloadFailedError:
     return failure
 
 
-def in_words(error: Exception) -> str:
-    """Say in one line, without secrets, why a download failed."""
+def in_words(error: Exception, url: str) -> str:
+    """Say in one line, without secrets, why the download of *url* failed; whoever shows it has shown the URL."""
     name = type(error).__name__
     try:
         text = " ".join(str(error).split())
@@ -87,8 +87,7 @@ def in_words(error: Exception) -> str:
         return name
     if not text:
         return name
-    if not isinstance(error, TrioDlmError):
-        text = f"{name}: {text}"
+    text = text.removeprefix(f"{url}: ") if isinstance(error, TrioDlmError) else f"{name}: {text}"
     return redact_url(text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…")
 
 

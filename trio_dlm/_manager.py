@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar, Unpack, final, overload
+from typing import Any, Final, TypeAlias, TypeVar, Unpack, cast, final, overload
 
 import trio
 
@@ -274,19 +274,20 @@ class DownloadManager:
         """
         return self._engine.registry.get(correlation_id)
 
-    async def cancel(self, reference: TaskReference, reason: str | None = None) -> bool:
+    async def cancel(self, reference: TaskReference | DownloadBatch, reason: str | None = None) -> bool:
         """Cancel one download, or all of a batch; see :meth:`DownloadTask.cancel` and :meth:`DownloadBatch.cancel`.
 
         Args:
-            reference: a correlation id, a parent id, or a handle.
+            reference: a correlation id, a parent id, a handle, or a batch.
             reason: why, for ``task.reason`` and the error that ``result()`` raises.
 
         Raises:
             UnknownTaskError: nothing that is remembered has this id.
         """
-        if isinstance(reference, str) and (batch := self._engine.registry.get_batch(reference)) is not None:
+        batch = self._engine.registry.get_batch(reference) if isinstance(reference, str) else reference
+        if isinstance(batch, DownloadBatch):
             return await batch.cancel(reason)
-        return await self._resolve(reference).cancel(reason)
+        return await self._resolve(cast("TaskReference", reference)).cancel(reason)
 
     async def pause(self, reference: TaskReference, reason: str | None = None) -> bool:
         """Take a download off its slot or out of the queue; see :meth:`DownloadTask.pause`."""
