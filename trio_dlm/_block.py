@@ -243,14 +243,18 @@ def _outcome_of(leaving: list[BaseException], uncollected: int) -> BaseException
     others = [exc for exc in leaving if not _is_only_cancelled(exc)]
     if not others:
         return leaving[0]
-    if len(others) == 1:
-        (exc,) = others
-    else:
-        members = [m for exc in others for m in (exc.exceptions if isinstance(exc, BaseExceptionGroup) else (exc,))]
-        exc = BaseExceptionGroup("what left the manager's block", members)
+    exc = others[0]
+    if len(others) > 1:
+        exc = BaseExceptionGroup(
+            "what left the manager's block", [member for each in others for member in _members(each)]
+        )
     if uncollected:
         exc.add_note(f"trio_dlm: downloads that failed besides, and nobody asked how they ended: {uncollected}")
     return exc
+
+
+def _members(exc: BaseException) -> tuple[BaseException, ...]:
+    return cast("BaseExceptionGroup[BaseException]", exc).exceptions if isinstance(exc, BaseExceptionGroup) else (exc,)
 
 
 def _is_only_cancelled(exc: BaseException) -> bool:

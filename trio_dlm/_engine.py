@@ -14,7 +14,6 @@ What may be asked of a download from outside is :meth:`cancel`, :meth:`pause`, :
 
 from __future__ import annotations
 
-import logging
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
@@ -22,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 import trio
 
 from ._admission import WaitingLine
-from ._context import logger
-from ._errors import ManagerClosedError, ManagerCrashedError, TrioDlmError
+from ._errors import ManagerClosedError, ManagerCrashedError
 from ._events import EventHub
-from ._failures import FailureLedger, clear_frames, in_words
+from ._failures import FailureLedger, clear_frames, in_short, in_words
+from ._log import log_change, log_failure, log_held_back
 from ._meter import ProgressMeter
 from ._outcome import Asked, Ending, Outcome, status_after
 from ._records import ManagerStats
@@ -139,11 +138,7 @@ class Engine:
         self.step()
         if not (self.door_open or self._halted or self._warned_of_zero) and (held := self.schedule.held_back):
             self._warned_of_zero = True
-            logger.warning(
-                "the manager's block is being left, and a limit of 0 holds back %d queued downloads: "
-                "raise max_concurrent or the lane's limit, or cancel them",
-                held,
-            )
+            log_held_back(held)
 
     @property
     def is_idle(self) -> bool:
@@ -263,14 +258,15 @@ class Engine:
         self.step()
         # Last: a handler that raises finds the manager in order.
         if download.error is not None:
-            self._report_failure(download, download.error)
+            log_failure(download, download.error)
+            clear_frames(download.error)
 
     def _let_go_on(self, outcome: Outcome) -> None:
         """What no download may swallow goes on out of its run, and with it the whole block ends."""
         if outcome.ending is Ending.CRASH:
             if self.crash is None:
                 self.crash = outcome.rest
-            self.stop_all(f"the manager crashed: {outcome.rest!r}")
+            self.stop_all(f"the manager crashed: {in_short(outcome.rest)}")
         else:
             self.stop_all(CANCELLED)
 
@@ -314,23 +310,10 @@ class Engine:
 
     def _as_crash_error(self, outcome: Outcome) -> ManagerCrashedError:
         is_culprit = outcome.ending is Ending.CRASH
-        error = ManagerCrashedError(crash=repr(outcome.rest if is_culprit else self.crash), is_culprit=is_culprit)
-        error.__cause__ = outcome.rest if is_culprit else self.crash
+        crash = outcome.rest if is_culprit else self.crash
+        error = ManagerCrashedError(crash=in_short(crash), is_culprit=is_culprit)
+        error.__cause__ = crash
         return error
-
-    def _report_failure(self, download: Download, error: Exception) -> None:
-        # Our own errors say all there is to know.  The traceback of others is for those who look for it: it may quote
-        # the URL with its secrets.
-        is_foreign = not isinstance(error, TrioDlmError)
-        logger.warning(
-            "download %s of %s failed: %s",
-            download.correlation_id,
-            download.url,
-            download.reason,
-            exc_info=error if is_foreign and logger.isEnabledFor(logging.DEBUG) else None,
-            extra={"correlation_id": download.correlation_id},
-        )
-        clear_frames(error)
 
     # What ends the whole.
 
@@ -441,15 +424,7 @@ class Engine:
         download.sequence = self._changes
         if not self.hub.quiet:
             self.hub.note(download)
-        if logger.isEnabledFor(logging.DEBUG):
-            logger.debug(
-                "download %s of %s is %s%s",
-                download.correlation_id,
-                download.url,
-                download.status.value,
-                "" if download.asked is Asked.NOTHING else f" ({download.asked.name.lower()})",
-                extra={"correlation_id": download.correlation_id},
-            )
+        log_change(download)
 
     @trio.lowlevel.enable_ki_protection
     def _progressed(self, download: Download) -> None:

@@ -24,7 +24,7 @@ from ._urls import redact_url
 if TYPE_CHECKING:
     from ._download import Download
 
-__all__ = ["FailureLedger", "clear_frames", "failure_of", "in_words"]
+__all__ = ["FailureLedger", "clear_frames", "failure_of", "in_short", "in_words"]
 
 # An exception group of more is unreadable, and what is held holds a traceback.
 KEPT: Final = 100
@@ -76,6 +76,14 @@ def failure_of(download: Download) -> DownloadFailedError:
     )
     failure.__cause__ = download.error
     return failure
+
+
+def in_short(exc: BaseException | None) -> str:
+    """Name an exception in one line; its own code may raise, and must not break the step that asks."""
+    try:
+        return repr(exc)
+    except Exception:  # noqa: BLE001  (somebody else's code, and the type is better than nothing)
+        return type(exc).__name__
 
 
 def in_words(error: Exception, url: str) -> str:
