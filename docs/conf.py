@@ -30,6 +30,7 @@ extensions = [
     "myst_parser",
     "life_cycle",
     "public_names",
+    "unreleased",
 ]
 source_suffix = {".rst": "restructuredtext", ".md": "markdown"}
 root_doc = "index"

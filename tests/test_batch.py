@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, StatusLog, saved, settle, url
+from tests.fakes import FakeDownloader, StatusLog, queue, saved, settle, url
 from trio_dlm import (
     DownloadBatch,
     DownloadJob,
@@ -22,6 +22,7 @@ from trio_dlm import (
     ManagerClosedError,
     Progress,
     Subscription,
+    UncollectedFailuresError,
     UnknownTaskError,
     open_manager,
 )
@@ -156,6 +157,9 @@ async def test_a_closed_manager_takes_no_batch() -> None:
         pass
     with pytest.raises(ManagerClosedError):
         await manager.submit_many([url("a")])
+    # Nothing to queue is no excuse.
+    with pytest.raises(ManagerClosedError):
+        await manager.submit_many([])
 
 
 async def test_a_caller_that_is_cancelled_already_queues_nothing() -> None:
@@ -239,6 +243,92 @@ async def test_one_that_is_not_queued_yet_can_be_cancelled_or_paused_and_the_res
         assert ends == {**dict.fromkeys("abcd", COMPLETED), name: expected}
         # Once at most: it was not queued a second time when its turn came.
         assert fake.begun.count(name) == (expected is COMPLETED)
+
+
+async def test_one_that_is_resumed_before_its_turn_overtakes_nobody_who_waits_for_room() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake, max_pending=1) as manager:
+        async with trio.open_nursery() as nursery:
+            queue(manager, "r", "p")
+            nursery.start_soon(lambda: manager.submit(url("w")))
+            await settle()
+            nursery.start_soon(lambda: manager.submit_many(named("abc"), parent_id="batch"))
+            await settle()
+            assert await manager.pause("c", "lunch")
+            assert manager.get_stats().paused == 1
+            assert manager.resume("c")
+            # PENDING like the others that wait for their turn, and like them not among those that are queued.
+            assert (manager.get_task("c").status, manager.get_task("c").reason) == (PENDING, None)
+            assert (manager.get_stats().pending, manager.get_stats().paused) == (1, 0)
+            fake.finish(*"rpwabc")
+        await manager.wait_idle()
+    assert fake.begun == [*"rpwabc"]
+
+
+async def test_one_that_is_resumed_before_its_turn_can_still_be_cancelled() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake, max_pending=1) as manager:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: manager.submit_many(named("abcde")))
+            await settle()
+            assert await manager.pause("d")
+            assert manager.resume("d")
+            assert await manager.cancel("d", "enough")
+            assert manager.get_task("d").reason == "enough"
+            fake.finish(*"abcde")
+        await manager.wait_idle()
+        assert manager.get_stats().cancelled == 1
+    assert fake.begun == [*"abce"]
+
+
+@pytest.mark.parametrize("name", ["c", "d"], ids=["stood in line", "turn had not come"])
+async def test_one_that_is_resumed_when_its_turn_has_passed_is_queued_behind_the_rest_of_its_batch(name: str) -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake, max_pending=1) as manager:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: manager.submit_many(named("abcdefg")))
+            await settle()
+            assert await manager.pause(name)
+            fake.finish("a", "b", *({"c", "d"} - {name}))
+            await settle()
+            # One runs, one is queued, and one stands in line: the turn has passed, and the batch is still being queued.
+            assert fake.running == ["e"]
+            assert manager.resume(name)
+            assert manager.get_stats().pending == 1
+            fake.finish(*"abcdefg")
+        await manager.wait_idle()
+        assert manager.get_stats().completed == 7
+    assert fake.begun == [*"abcdefg".replace(name, ""), name]
+
+
+async def test_one_that_is_resumed_when_its_batch_has_been_queued_is_queued_at_once() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake, max_pending=1) as manager:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: manager.submit_many(named("abcd")))
+            await settle()
+            assert await manager.pause("d")
+            fake.finish("a")
+        # The batch is queued but for the paused one, and submit_many did not wait for it.
+        assert fake.running == ["b"]
+        assert manager.resume("d")
+        assert manager.get_stats().pending == 2
+        fake.finish(*"bcd")
+    assert fake.begun == [*"abcd"]
+
+
+async def test_one_that_is_resumed_before_its_turn_is_cancelled_with_a_submit_many_that_is() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake, max_pending=1) as manager:
+        with trio.move_on_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(lambda: manager.submit_many(named("abcd")))
+                await settle()
+                assert await manager.pause("d")
+                assert manager.resume("d")
+        assert {manager.get_task(name).status for name in "abcd"} == {CANCELLED}
+        assert (manager.get_stats().pending, manager.get_stats().active) == (0, 0)
+        await manager.wait_idle()
 
 
 async def read_to_the_end(events: Subscription, got: list[str]) -> None:
@@ -358,6 +448,25 @@ async def test_no_other_download_of_the_batch_starts_while_it_is_being_cancelled
         assert log.ids(DOWNLOADING) == ["a"]
 
 
+async def test_other_tasks_get_their_turn_while_a_large_batch_is_cancelled() -> None:
+    fake = FakeDownloader()
+    async with open_manager(0, downloader=fake) as manager, trio.open_nursery() as nursery:
+        seen: set[int] = set()
+
+        async def look() -> None:
+            while True:
+                seen.add(manager.get_stats().cancelled)
+                await trio.lowlevel.checkpoint()
+
+        batch = await manager.submit_many([url(n) for n in range(3500)])
+        nursery.start_soon(look)
+        await trio.lowlevel.checkpoint()
+        assert await batch.cancel() is True
+        assert manager.get_stats().cancelled == 3500
+        nursery.cancel_scope.cancel(reason="seen enough")
+    assert len([cancelled for cancelled in seen if 0 < cancelled < 3500]) >= 2
+
+
 async def test_wait_returns_how_each_ended_and_asks_for_failures() -> None:
     fake = FakeDownloader()
     async with open_manager(9, downloader=fake) as manager:
@@ -367,6 +476,19 @@ async def test_wait_returns_how_each_ended_and_asks_for_failures() -> None:
         fake.finish("b")
         await batch[2].cancel()
         assert await batch.wait() == (FAILED, COMPLETED, CANCELLED)
+
+
+async def test_a_wait_that_was_cancelled_half_way_has_asked_for_no_failure() -> None:
+    fake = FakeDownloader()
+    with pytest.raises(UncollectedFailuresError) as caught:
+        async with open_manager(9, downloader=fake) as manager:
+            batch = await manager.submit_many(named("ab"))
+            fake.fail("a")
+            with trio.move_on_after(5) as scope:
+                await batch.wait()
+            assert scope.cancelled_caught
+            await batch[1].cancel()
+    assert caught.value.total == 1
 
 
 async def test_cancelling_a_wait_touches_no_download() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,18 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints
 
-from tests.fakes import FakeDownloader, Resource, StatusLog, instant, queue, queue_one, saved, settle, url
+from tests.fakes import (
+    FakeDownloader,
+    Resource,
+    StatusLog,
+    instant,
+    queue,
+    queue_one,
+    run_in_virtual_time,
+    saved,
+    settle,
+    url,
+)
 from trio_dlm import (
     DownloadCancelledError,
     DownloadFailedError,
@@ -30,6 +42,7 @@ from trio_dlm import (
     open_manager,
 )
 from trio_dlm._block import OnExit
+from trio_dlm._engine import Engine
 
 pytestmark = pytest.mark.virtual_time
 
@@ -480,6 +493,60 @@ async def test_a_block_entered_in_a_cancelled_scope_runs_nothing() -> None:
     assert "a" not in locals() or a.status is CANCELLED
 
 
+@pytest.mark.parametrize("where", ["in the body", "while leaving"])
+async def test_an_outer_cancel_leaves_as_a_bare_cancelled_however_many_downloads_it_met(where: str) -> None:
+    fake = FakeDownloader()
+    left_by: list[type[BaseException]] = []
+    with trio.move_on_after(10):
+        try:
+            async with open_manager(3, downloader=fake) as manager:
+                queue(manager, *"abc")
+                if where == "in the body":
+                    await trio.sleep_forever()
+        except BaseException as exc:
+            left_by.append(type(exc))
+            raise
+    assert left_by == [trio.Cancelled]
+
+
+# Ctrl-C, which trio raises in the main task, and that waits for the end of the downloads.
+
+
+async def press_ctrl_c(times: int) -> None:
+    for _ in range(times):
+        await trio.sleep(5)
+        # Code of a system task is protected, so trio hands it on to the main task.
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("timeout_s", [1, math.inf], ids=["cancelled before", "not cancelled"])
+@pytest.mark.parametrize("body", ["ends", "waits"])
+@pytest.mark.parametrize("on_exit", ["wait", "cancel"])
+def test_ctrl_c_while_the_block_waits_is_never_swallowed(
+    on_exit: OnExit, body: str, timeout_s: float, times: int
+) -> None:
+    fake = FakeDownloader()
+    fake.shield("a", 50)
+    tasks: list[DownloadTask[DownloadResult]] = []
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(press_ctrl_c, times)
+        with trio.move_on_after(timeout_s):
+            async with open_manager(1, downloader=fake, on_exit=on_exit) as manager:
+                tasks.extend(queue(manager, "a", "b"))
+                await settle()
+                if body == "waits":
+                    await trio.sleep_forever()
+        await trio.sleep_forever()
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  (which it is, is looked at below)
+        run_in_virtual_time(main)
+    assert BaseExceptionGroup("all of it", [caught.value]).split(KeyboardInterrupt)[1] is None
+    assert [task.status for task in tasks] == [CANCELLED, CANCELLED]
+    assert fake.over == ["a"]
+
+
 # A crash.
 
 
@@ -505,10 +572,13 @@ async def test_a_crash_of_a_download_leaves_as_a_group_and_ends_the_block(crash:
         # In flight.
         assert task.status is FAILED
         assert isinstance(task.error, ManagerCrashedError)
+        assert task.error.is_culprit is False
         assert task.error.crash == repr(crash)
         assert task.error.__cause__ is crash
         assert task.reason == f"the manager's block was ended by {crash!r}; this download was stopped with it"
     assert isinstance(a.error, ManagerCrashedError)
+    assert (a.error.is_culprit, a.error.crash, a.error.__cause__) == (True, repr(crash), crash)
+    assert a.reason == f"this download raised {crash!r}, which ended the manager's block"
     for task in (c, e):
         # Queued or paused.
         assert task.status is CANCELLED
@@ -588,6 +658,71 @@ async def test_two_crashes_both_leave() -> None:
             await settle()
             fake.gate("b").when_cancelled(Crash("two"))
             fake.fail("a", Crash("one"))
+            await trio.sleep_forever()
+
+
+class EmptyCrash(Crash):
+    """Counts as false."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+async def test_the_first_crash_is_the_one_that_ended_the_block_also_if_it_counts_as_false() -> None:
+    fake = FakeDownloader()
+    first = EmptyCrash("one")
+    with pytest.RaisesGroup(EmptyCrash, Crash):
+        async with open_manager(3, downloader=fake) as manager:
+            _, _, c = queue(manager, *"abc")
+            await settle()
+            fake.gate("b").when_cancelled(Crash("two"))
+            fake.shield("c", 5)
+            fake.fail("a", first)
+            await trio.sleep_forever()
+    assert isinstance(c.error, ManagerCrashedError)
+    assert c.error.__cause__ is first
+
+
+async def test_the_members_of_the_bodys_group_and_a_crash_leave_in_one_group() -> None:
+    fake = FakeDownloader()
+    with pytest.RaisesGroup(ValueError, OSError, Crash):
+        async with open_manager(1, downloader=fake) as manager:
+            queue(manager, "a")
+            await settle()
+            fake.gate("a").when_cancelled(Crash("odd"))
+            raise ExceptionGroup("mine", [ValueError("one"), OSError("two")])
+
+
+@pytest.mark.parametrize("where", ["in the body", "while leaving"])
+async def test_an_outer_cancel_and_a_crash_leave_as_the_crash_alone(where: str) -> None:
+    fake = FakeDownloader()
+    with pytest.RaisesGroup(Crash), trio.move_on_after(10):
+        async with open_manager(1, downloader=fake) as manager:
+            queue(manager, "a")
+            await settle()
+            fake.gate("a").when_cancelled(Crash("odd"))
+            if where == "in the body":
+                await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("what", ["nothing", "all"])
+async def test_a_bug_in_the_manager_leaves_with_its_own_error_whatever_was_done_before(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_run = Engine.run_ended
+
+    def break_after(self: Engine, *args: Any, **kwargs: Any) -> None:
+        if what == "all":
+            end_run(self, *args, **kwargs)
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(Engine, "run_ended", break_after)
+    fake = FakeDownloader()
+    fake.finish("a")
+    with pytest.RaisesGroup(pytest.RaisesExc(ZeroDivisionError, match=r"^a bug$")):
+        async with open_manager(1, downloader=fake) as manager:
+            queue(manager, "a")
+            # The body is cancelled.
             await trio.sleep_forever()
 
 

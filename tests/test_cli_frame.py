@@ -73,10 +73,10 @@ def test_no_line_wraps_in_a_terminal(width: int) -> None:
     assert all(cell_len(text) <= width for text in texts)
 
 
-def test_at_60_columns_there_are_name_bar_size_rate_and_time() -> None:
+def test_at_60_columns_there_are_name_bar_share_size_rate_and_time() -> None:
     frame = compose([row()], stats_of(active=1, pending=2, rate_bytes_per_s=1e6), 4, width=60, height=10)
     assert [line.plain for line in frame] == [
-        "big.iso           █▌░░░░    4.0 MiB  976.6 KiB/s         4 s",
+        "big.iso      █░░░ 25.0 %    1.0 MiB  976.6 KiB/s         4 s",
         "0 of 4 done, 1 running, 2 queued            0 B, 976.6 KiB/s",
     ]
 
@@ -89,8 +89,7 @@ def test_a_wide_terminal_shows_all_that_is_known() -> None:
         "25.0",
         "%",
         "1.0",
-        "MiB",
-        "4.0",
+        "MiB/4.0",
         "MiB",
         "976.6",
         "KiB/s",
@@ -115,9 +114,27 @@ def test_what_does_not_move_says_what_it_does() -> None:
 
 def test_a_file_of_unknown_length_shows_how_much_is_there() -> None:
     (line, _) = compose([row(total=None)], stats_of(), 1, width=60, height=5)
-    assert "▒▒▒▒▒▒    1.0 MiB" in line.plain
+    assert "▒▒▒▒      ?    1.0 MiB" in line.plain
     (line, _) = compose([row(total=None)], stats_of(), 1, width=120, height=5)
-    assert line.plain.split()[2:6] == ["?", "1.0", "MiB", "?"]
+    assert line.plain.split()[2:5] == ["?", "1.0", "MiB/?"]
+
+
+@pytest.mark.parametrize("width", [60, 79, 80, 89, 90, 99, 100, 120, 200])
+def test_a_size_is_what_has_come_at_every_width_and_for_every_file(width: int) -> None:
+    for total in (None, 4 * MIB):
+        (line, _) = compose([row(total=total)], stats_of(), 1, width=width, height=5)
+        assert " 1.0 MiB" in line.plain
+        # One belongs to the rate.
+        assert line.plain.count("/") == (2 if width >= 90 else 1)
+
+
+@pytest.mark.parametrize("width", [60, 80, 90, 100, 120])
+def test_the_widest_figures_do_not_touch(width: int) -> None:
+    widest = row("n" * 99, received=1000 << 10, total=1023 << 10, rate=1000.0 * 1024)
+    (line, _) = compose([widest], stats_of(), 1, width=width, height=5)
+    assert "… " in line.plain or "n " in line.plain
+    assert "97.7 % 1000.0 KiB" in line.plain.replace("  ", " ")
+    assert "KiB 1000.0 KiB/s " in line.plain.replace("  ", " ")
 
 
 def test_nothing_is_called_full_before_it_has_ended() -> None:

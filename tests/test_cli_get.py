@@ -122,6 +122,31 @@ async def test_an_input_file_brings_urls_and_what_is_said_of_each(origin: Origin
     ]
 
 
+async def test_input_files_can_be_several(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text(origin.url("/a.bin"))
+    (tmp_path / "two.txt").write_text(origin.url("/b.bin"))
+    done = await command(
+        "get", "-i", "two.txt", "-i", "one.txt", "-i", "-", "-d", "out", "-j", "1", cwd=tmp_path,
+        stdin=origin.url("/c.bin").encode(),
+    )  # fmt: skip
+    assert (done.code, files_in(tmp_path / "out")) == (0, ["a.bin", "b.bin", "c.bin"])
+    assert [each.target for each in origin.requests] == ["/b.bin", "/a.bin", "/c.bin"]
+
+
+async def test_a_limit_of_nothing_is_a_limit(origin: Origin, tmp_path: Path) -> None:
+    done = await command("get", origin.url("/a.bin"), "--max-bytes", "0", cwd=tmp_path)
+    assert (done.code, files_in(tmp_path)) == (1, [])
+    assert "larger than --max-bytes 0" in done.err
+
+
+async def test_a_file_that_is_there_and_has_the_digest_is_said_to_be_there(origin: Origin, tmp_path: Path) -> None:
+    (tmp_path / "a.bin").write_bytes(BODY)
+    digest = hashlib.sha256(BODY).hexdigest()
+    done = await command("get", origin.url("/a.bin"), "-o", "a.bin", "--checksum", f"sha256:{digest}", cwd=tmp_path)
+    assert (done.code, origin.requests) == (0, [])
+    assert "a.bin: completed, 16 B, was there already as a.bin\n" in done.out
+
+
 async def test_standard_input_can_be_the_input_file(origin: Origin, tmp_path: Path) -> None:
     done = await command("get", "-i", "-", cwd=tmp_path, stdin=origin.url("/a.bin").encode())
     assert (done.code, (tmp_path / "a.bin").read_bytes()) == (0, BODY)
@@ -212,6 +237,8 @@ async def test_a_hundred_downloads_are_a_hundred_files(origin: Origin, tmp_path:
         (["-i", "list.bin"], "not UTF-8"),
         (["-i", "list.txt"], "list.txt:2: 'colour=red' is no option"),
         (["-d", "list.txt", "http://a/"], "is a file"),
+        (["-d", "", "http://a/"], "it is empty"),
+        (["-i", "-", "-i", "-"], "standard input can be read once"),
         (["--no-such-option"], "No such option"),
     ],
 )
@@ -247,6 +274,12 @@ def test_no_subcommand_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -
     text = capsys.readouterr().out
     assert "trio-dlm demo" in text
     assert all(word in text for word in ("get ", "demo "))
+    assert "\\b" not in text
+    assert "\n    trio-dlm demo\n    trio-dlm get https" in text
+    assert run(["get", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "\\b" not in text
+    assert text.count("\n    trio-dlm get ") == 3
     assert run(["nonsense"]) == 2
     assert run(["--version"]) == 0
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import signal
 import unicodedata
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trio_dlm
 from tests.command import snapshot_of, stats_of
-from trio_dlm import DownloadStatus, StorageError, TargetExistsError, TooLargeError
+from trio_dlm import DownloadOptions, DownloadStatus, StorageError, TargetExistsError, TooLargeError
 from trio_dlm.cli._report import (
+    _WORDS,
     Tally,
     as_options,
     counts_in_words,
@@ -23,6 +29,8 @@ from trio_dlm.cli._report import (
     stopped_line,
     summary_line,
 )
+
+PACKAGE: Final = Path(trio_dlm.__file__).parent
 
 FAILED = snapshot_of(DownloadStatus.FAILED)
 
@@ -78,6 +86,35 @@ def test_the_librarys_arguments_become_options_but_not_inside_addresses(error: E
 
 def test_longer_words_that_only_contain_an_argument_are_left_alone() -> None:
     assert as_options("my_timeout_s connect_timeout_s timeout_s") == "my_timeout_s --connect-timeout --timeout"
+
+
+def texts_for_users() -> list[str]:
+    """Return every text of the library's that is no docstring: the pieces of its messages are among them."""
+    found: list[str] = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.is_relative_to(PACKAGE / "cli"):
+            continue
+        tree = ast.parse(path.read_text("utf-8"))
+        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        found += [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose
+        ]
+    return found
+
+
+def test_every_row_of_the_table_of_words_is_in_a_text_of_the_library() -> None:
+    texts = texts_for_users()
+    assert [word for word in _WORDS if not any(word in text for text in texts)] == []
+
+
+def test_no_message_about_a_download_names_an_argument_of_the_library() -> None:
+    names = "|".join([*DownloadOptions.__dataclass_fields__, "client", "verify", "max_concurrent"])
+    argument = re.compile(rf"(?<!\w)({names})=")
+    texts = [text for text in texts_for_users() if argument.search(text)]
+    assert len(texts) > 5
+    assert [text for text in texts if argument.search(as_options(text))] == []
 
 
 def test_the_address_in_front_of_a_reason_is_left_out() -> None:

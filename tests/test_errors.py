@@ -120,6 +120,11 @@ CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
         "the manager's block was ended by KeyboardInterrupt(); this download was stopped with it",
     ),
     (
+        ManagerCrashedError,
+        {"crash": "KeyboardInterrupt()", "is_culprit": True},
+        "this download raised KeyboardInterrupt(), which ended the manager's block",
+    ),
+    (
         DownloadTimeoutError,
         {"url": URL, "waited_for": "reply", "limit_s": 30.0, "option": "timeout_s"},
         f"{URL}: no reply within 30 s; the attempt was given up: raise timeout_s if that is expected",
@@ -193,7 +198,7 @@ CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
         ChecksumMismatchError,
         {"url": URL, "algorithm": "sha256", "expected": "00ab", "got": "ff01"},
         (
-            f"sha256 of {URL} is ff01, expected 00ab; the file was deleted: "
+            f"sha256 of {URL} is ff01, expected 00ab; what was received was deleted: "
             "pass the right digest, or ask the publisher why it differs"
         ),
     ),

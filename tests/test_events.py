@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -506,6 +507,34 @@ async def read_forever(events: Subscription) -> None:
         pass
 
 
+async def test_iterating_a_subscription_that_was_not_entered_says_what_is_missing() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake) as manager:
+        a = queue_one(manager, "a")
+        subscriptions = [manager.events(), manager.events(tasks=[a])]
+        for events in subscriptions:
+            await refuse_to_iterate(events)
+        fake.finish("a")
+    # Nor is the end of the manager taken for the end of the events.
+    for events in (*subscriptions, manager.events(), manager.events(tasks=[a])):
+        await refuse_to_iterate(events)
+
+
+async def refuse_to_iterate(events: Subscription) -> None:
+    with pytest.raises(
+        RuntimeError, match=r"^events\(\) is a context manager: `async with manager\.events\(\) as events:`"
+    ):
+        await read_forever(events)
+
+
+async def test_iterating_a_subscription_that_was_left_ends_at_once() -> None:
+    async with open_manager(1, downloader=FakeDownloader(), on_exit="cancel") as manager:
+        queue(manager, "a")
+        async with manager.events() as events:
+            pass
+        await read_forever(events)
+
+
 async def test_a_cancelled_read_loses_nothing() -> None:
     fake = FakeDownloader()
     async with open_manager(1, downloader=fake) as manager, manager.events() as events:
@@ -567,3 +596,41 @@ async def test_an_ended_download_leaves_nothing_behind_in_a_reader() -> None:
         assert not events._changes
         assert not events._not_before
         nursery.cancel_scope.cancel(reason="seen enough")
+
+
+async def test_what_is_held_back_of_ended_downloads_does_not_pile_up_behind_a_long_one() -> None:
+    fake = FakeDownloader()
+    async with open_manager(9, downloader=fake, on_exit="cancel", keep_finished=0) as manager:
+        async with trio.open_nursery() as nursery:
+            reader = await start_reader(nursery, manager.events(min_interval_s=3600))
+            queue(manager, "long")
+            await settle()
+            # Held back for an hour, and due before all that come after it.
+            fake.grant("long", 1)
+            longest = 0
+            for n in range(200):
+                task = queue_one(manager, f"{n}")
+                await settle()
+                fake.grant(f"{n}", 1)
+                longest = max(longest, len(reader._events._held))
+                fake.finish(f"{n}")
+                await task.wait()
+                await settle()
+            assert brief(reader.got).count("199 completed") == 1
+            assert longest < 30
+            nursery.cancel_scope.cancel(reason="seen enough")
+
+
+async def test_the_sequence_rises_with_progress_also_while_nobody_watches() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake) as manager:
+        a = queue_one(manager, "a")
+        await settle()
+        seen = [a.snapshot()]
+        for _ in range(3):
+            await trio.sleep(1)
+            fake.grant("a", 100)
+            seen.append(a.snapshot())
+        assert [snapshot.progress.received_bytes for snapshot in seen] == [0, 100, 200, 300]
+        assert all(one.sequence < other.sequence for one, other in pairwise(seen))
+        fake.finish("a")

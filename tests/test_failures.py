@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, drain, instant, queue, queue_one, settle, url
+from tests.fakes import FakeDownloader, StatusLog, drain, instant, queue, queue_one, settle, url
 from trio_dlm import (
     DownloadCancelledError,
     DownloadFailedError,
@@ -30,7 +30,7 @@ from trio_dlm import (
     UncollectedFailuresError,
     open_manager,
 )
-from trio_dlm._failures import KEPT, clear_frames
+from trio_dlm._failures import KEPT, clear_frames, in_short
 
 pytestmark = pytest.mark.virtual_time
 
@@ -268,6 +268,125 @@ async def test_kept_failures_stay_on_their_tasks() -> None:
     assert isinstance(a.error, OSError)
 
 
+# Whatever comes out of a downloader, the manager stays in order.
+
+
+class MuteError(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+
+class EmptyError(Exception):
+    """Counts as false, as a list of nothing does."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+async def raise_mute(job: DownloadJob) -> DownloadResult:
+    await settle()
+    raise MuteError(7)
+
+
+async def raise_empty(job: DownloadJob) -> DownloadResult:
+    await settle()
+    raise EmptyError("nothing in it")
+
+
+async def return_text_for_a_size(job: DownloadJob) -> DownloadResult:
+    job.progress.begin(0, 10)
+    await settle()
+    return DownloadResult(path=job.directory, size_bytes="7")  # type: ignore[arg-type]
+
+
+async def return_no_size(job: DownloadJob) -> DownloadResult:
+    class Sizeless(DownloadResult):
+        size_bytes = None  # type: ignore[assignment]
+
+        def __init__(self) -> None:
+            """Leave everything out."""
+
+    await settle()
+    return Sizeless()
+
+
+@pytest.mark.parametrize(
+    ("downloader", "reason"),
+    [
+        (raise_mute, "MuteError"),
+        (raise_empty, "EmptyError: nothing in it"),
+        (return_text_for_a_size, "TypeError: the downloader returned a result of '7' bytes, expected an int"),
+        (return_no_size, "TypeError: the downloader returned a result of None bytes, expected an int"),
+    ],
+)
+async def test_whatever_comes_out_of_a_downloader_fails_it_and_frees_its_slot_and_wakes_who_waits(
+    downloader: Callable[[DownloadJob], Awaitable[DownloadResult]], reason: str
+) -> None:
+    fake = FakeDownloader()
+    answers: list[object] = []
+    async with open_manager(1, downloader=fake) as manager, trio.open_nursery() as nursery:
+        a = manager.submit_nowait(url("a"), downloader=downloader)
+        b = queue_one(manager, "b")
+
+        async def wait() -> None:
+            answers.append(await a.wait())
+
+        async def cancel() -> None:
+            await b.wait()
+            answers.append(await a.cancel())
+
+        nursery.start_soon(wait)
+        nursery.start_soon(cancel)
+        with pytest.raises(DownloadFailedError) as caught:
+            await a.result()
+        assert caught.value.__cause__ is a.error
+        assert (a.status, a.reason) == (DownloadStatus.FAILED, reason)
+        assert b.status is DownloadStatus.DOWNLOADING
+        fake.finish("b")
+        await manager.wait_idle()
+        await settle()
+        stats = manager.get_stats()
+        assert (stats.active, stats.pending, stats.failed, stats.completed) == (0, 0, 1, 1)
+    assert answers == [DownloadStatus.FAILED, False]
+
+
+async def test_a_log_handler_that_raises_ends_the_block_and_finds_the_manager_in_order() -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise RuntimeError("the handler broke")
+
+    handler = Broken(logging.WARNING)
+    logging.getLogger("trio_dlm").addHandler(handler)
+    fake = FakeDownloader()
+    answers: list[object] = []
+    # The outer group is that of the test's own nursery.
+    with pytest.RaisesGroup(pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match=r"^the handler broke$"))):
+        async with trio.open_nursery() as nursery:
+            try:
+                async with open_manager(1, downloader=fake) as manager:
+                    log = StatusLog(manager)
+                    a, b = queue(manager, "a", "b")
+
+                    async def wait() -> None:
+                        with trio.CancelScope(shield=True):
+                            answers.append(await a.wait())
+
+                    nursery.start_soon(wait)
+                    await settle()
+                    fake.fail("a")
+                    await trio.sleep_forever()
+            finally:
+                logging.getLogger("trio_dlm").removeHandler(handler)
+    assert (a.status, a.reason) == (DownloadStatus.FAILED, "OSError: a broke")
+    # It had the slot of the first one before the block ended.
+    assert log.of(b) == [DownloadStatus.PENDING, DownloadStatus.DOWNLOADING, DownloadStatus.CANCELLED]
+    assert answers == [DownloadStatus.FAILED]
+    stats = manager.get_stats()
+    assert (stats.active, stats.pending, stats.failed, stats.cancelled) == (0, 0, 1, 1)
+
+
 # With an exception of the body.
 
 
@@ -450,6 +569,35 @@ async def test_secrets_of_a_url_are_in_no_message(caplog: pytest.LogCaptureFixtu
     assert not [text for text in texts if "hunter2" in text]
 
 
+async def test_secrets_that_a_foreign_error_quotes_are_in_no_message(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail(job: DownloadJob) -> DownloadResult:
+        raise OSError(f"cannot fetch {job.url}")
+
+    async with open_manager(downloader=fail) as manager:
+        task = await manager.submit("https://joe:hunter2@example.org/a?token=hunter2")
+        with pytest.raises(DownloadFailedError) as caught:
+            await task.result()
+    assert task.reason == "OSError: cannot fetch https://example.org/a?token=…"
+    assert caught.value.reason == task.reason
+    (record,) = records_of(caplog)
+    assert record.getMessage() == f"download {task.correlation_id} of {task.url} failed: {task.reason}"
+    texts = [str(caught.value), repr(caught.value), repr(task), task.snapshot().reason, caplog.text]
+    assert not [text for text in texts if text is None or "hunter2" in text]
+
+
+async def test_a_reason_is_one_line_of_no_more_than_two_thousand_characters() -> None:
+    async def quote_a_page(job: DownloadJob) -> DownloadResult:
+        raise OSError("<html>\r\n" + "<p>long</p>\n" * 10_000)
+
+    async with open_manager(downloader=quote_a_page) as manager:
+        task = await manager.submit(url("a"))
+        await task.wait()
+    assert task.reason is not None
+    assert task.reason.startswith("OSError: <html> <p>long</p> <p>")
+    assert task.reason.endswith("…")
+    assert len(task.reason) == 2000
+
+
 # What a kept error keeps.
 
 
@@ -603,3 +751,12 @@ async def test_failures_that_nobody_remembers_are_still_counted() -> None:
     group = uncollected_in(caught)
     assert group.total == 5
     assert "forgotten" in str(group.exceptions[0])
+
+
+def test_an_exception_that_cannot_say_what_it_is_is_named_by_its_type() -> None:
+    class MuteCrash(BaseException):
+        def __repr__(self) -> str:
+            raise LookupError("no words")
+
+    assert in_short(MuteCrash()) == "MuteCrash"
+    assert in_short(KeyboardInterrupt()) == "KeyboardInterrupt()"

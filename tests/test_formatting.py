@@ -308,7 +308,8 @@ def test_a_rate_fits_its_width(rate: float) -> None:
         (math.inf, "?"),
         (0, "0 s"),
         (-0.0, "0 s"),
-        (0.9, "0 s"),
+        (1e-9, "< 1 s"),
+        (0.9, "< 1 s"),
         (1, "1 s"),
         (59.999, "59 s"),
         (60, "1 min 00 s"),
@@ -342,7 +343,7 @@ SECONDS_OF: Final = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 
 
 def read_duration(text: str) -> int:
-    words = text.split()
+    words = ["0", "s"] if text == "< 1 s" else text.split()
     return sum(int(number) * SECONDS_OF[unit] for number, unit in zip(words[::2], words[1::2], strict=True))
 
 

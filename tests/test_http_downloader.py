@@ -25,6 +25,7 @@ from trio_dlm._errors import (
     ChecksumMismatchError,
     ConnectionFailedError,
     DownloadTimeoutError,
+    HttpClientError,
     HttpStatusError,
     IncompleteBodyError,
     InvalidNameError,
@@ -404,7 +405,7 @@ async def test_redirects_are_followed_and_the_name_is_that_of_the_url_asked_for(
     await fetch(downloader, url, directory)
     assert contents(directory) == {"a": BODY}
     assert [request.target for request in origin.requests] == ["/dir/a", "/other/b?c", "/c", "/d"]
-    assert origin.connections == 1
+    await origin.wait_no_connections()
 
 
 async def test_a_loop_ends(downloader: HttpDownloader, origin: Origin, directory: Path) -> None:
@@ -834,10 +835,10 @@ async def test_outside_of_its_block_it_downloads_nothing(directory: Path) -> Non
         assert repr(downloader) == "<HttpDownloader closed>"
 
 
-async def test_leaving_it_closes_its_connections(library: Any, origin: Origin, directory: Path) -> None:
-    async with HttpDownloader() as downloader:
-        await fetch(downloader, origin.reply("/a", reply(BODY)), directory)
-        assert origin.open_connections == 1
+async def test_a_connection_is_closed_after_its_download(
+    downloader: HttpDownloader, origin: Origin, directory: Path
+) -> None:
+    await fetch(downloader, origin.reply("/a", reply(BODY)), directory)
     await origin.wait_no_connections()
 
 
@@ -865,3 +866,25 @@ async def test_download_is_a_checkpoint_also_where_it_fails_at_once(
         scope.cancel()
         await fetch(downloader, "http://127.0.0.1:1/", directory)
     assert scope.cancelled_caught
+
+
+async def test_certificates_that_cannot_be_read_are_told(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull + "/nothing")
+    with pytest.raises(HttpClientError, match="SSL_CERT_FILE"):
+        async with HttpDownloader():
+            pass
+
+
+async def test_a_part_that_somebody_else_cuts_short_is_not_published(
+    downloader: HttpDownloader, origin: Origin, directory: Path
+) -> None:
+    async def slowly(connection: Connection, _: Request) -> None:
+        await connection.send(head(f"Content-Length: {3 * MIB}"), bytes(2 * MIB))
+        part = trio.Path(directory, "a.part")
+        while not await part.exists() or (await part.stat()).st_size < MIB:
+            await trio.lowlevel.checkpoint()
+        os.truncate(part, 10)
+        await connection.send(bytes(MIB))
+
+    origin.on("/a", slowly)
+    await refused(StorageError, "another process", downloader, origin.url("/a"), directory)

@@ -229,6 +229,55 @@ async def test_the_warning_comes_though_another_download_still_runs(caplog: pyte
     assert len(warnings_of(caplog)) == 1
 
 
+async def test_the_warning_comes_once_and_at_once_though_another_lane_is_busy(caplog: pytest.LogCaptureFixture) -> None:
+    fake = FakeDownloader()
+    async with trio.open_nursery() as nursery:
+        async with open_manager(5, downloader=fake) as manager:
+            manager.set_lane_limit("z", 0)
+            a, b = queue(manager, "a", "b", lane="z")
+            queue(manager, "c")
+
+            async def go_on() -> None:
+                await settle()
+                assert len(warnings_of(caplog)) == 1
+                manager.set_lane_limit("z", 0)
+                manager.max_per_lane = 0
+                fake.finish("c")
+                await settle()
+                await a.cancel()
+                await b.cancel()
+
+            nursery.start_soon(go_on)
+    (warning,) = warnings_of(caplog)
+    assert "a limit of 0 holds back 2 queued downloads" in warning
+
+
+@pytest.mark.parametrize("limit", ["max_concurrent", "max_per_lane", "lane"])
+async def test_a_limit_that_becomes_zero_while_the_block_is_being_left_is_warned_of(
+    limit: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    fake = FakeDownloader()
+    async with trio.open_nursery() as nursery:
+        async with open_manager(1, downloader=fake) as manager:
+            _, b = queue(manager, "a", "b", lane="x")
+
+            async def go_on() -> None:
+                await settle()
+                assert warnings_of(caplog) == []
+                if limit == "lane":
+                    manager.set_lane_limit("x", 0)
+                else:
+                    setattr(manager, limit, 0)
+                assert len(warnings_of(caplog)) == 1
+                fake.finish("a")
+                await settle()
+                assert b.status is DownloadStatus.PENDING
+                await b.cancel()
+
+            nursery.start_soon(go_on)
+    assert len(warnings_of(caplog)) == 1
+
+
 async def test_no_warning_if_the_block_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     fake = FakeDownloader()
     async with open_manager(0, downloader=fake) as manager:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from tests.fakes import FakeDownloader, StatusLog, queue, queue_one, settle, url
-from trio_dlm import DownloadJob, DownloadResult, DownloadStatus, open_manager
+from trio_dlm import DownloadJob, DownloadRequest, DownloadResult, DownloadStatus, open_manager
 
 pytestmark = pytest.mark.virtual_time
 
@@ -224,6 +224,22 @@ async def test_a_retry_stays_in_the_lane_of_the_first_try() -> None:
         await a.cancel()
         assert a.retry().lane == "first"
         fake.finish("a")
+
+
+async def test_a_retry_stays_in_the_default_lane_without_asking_for_a_lane_again() -> None:
+    fake = FakeDownloader()
+    asked: list[str] = []
+
+    def lane_of(request: DownloadRequest) -> str | None:
+        asked.append(request.url)
+        return None if len(asked) == 1 else "another"
+
+    async with open_manager(downloader=fake, lane_of=lane_of) as manager:
+        a = queue_one(manager, "a")
+        await a.cancel()
+        assert a.retry().lane is None
+        fake.finish("a")
+    assert asked == [url("a")]
 
 
 # Law 2: counted by the downloader itself.

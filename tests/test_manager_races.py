@@ -565,3 +565,31 @@ def test_a_wait_that_begins_in_the_tick_of_the_end_returns(seed: int) -> None:
             assert answers[5] is False or a.status is CANCELLED
 
     run_shuffled(program, seed)
+
+
+@each_seed
+def test_a_manager_is_not_idle_between_two_parts_of_a_batch_that_is_being_queued(seed: int) -> None:
+    async def program() -> None:
+        async with open_manager(0, downloader=FakeDownloader(), keep_finished=0) as manager:
+            engine = manager._engine
+
+            async def end_what_is_queued() -> None:
+                while manager.get_stats().cancelled < 2010:
+                    for download in [task._download for task in engine.registry.live]:
+                        if download.ticket is not None:
+                            # What cancel() does before it waits.
+                            engine.cancel(download, None)
+                    await trio.lowlevel.checkpoint()
+
+            async def wait() -> None:
+                await trio.lowlevel.checkpoint()
+                await manager.wait_idle()
+                assert manager.get_stats().cancelled == 2010
+
+            async with trio.open_nursery() as nursery:
+                # Between two parts of a large batch other tasks get their turn.
+                nursery.start_soon(manager.submit_many, [url("a")] * 2010)
+                nursery.start_soon(end_what_is_queued)
+                nursery.start_soon(wait)
+
+    run_shuffled(program, seed)

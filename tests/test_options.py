@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import os
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -104,6 +105,31 @@ def test_a_record_can_be_copied() -> None:
     options = DownloadOptions(filename="a", headers={"A": "b"})
     assert copy.copy(options) == options
     assert copy.copy(options).given == options.given
+
+
+@given(fields=somehow_given)
+def test_a_copy_in_depth_or_through_pickle_is_equal_and_was_given_the_same(fields: dict[str, Any]) -> None:
+    options = build(fields)
+    for again in (copy.deepcopy(options), pickle.loads(pickle.dumps(options))):
+        assert again == options
+        assert again.given == options.given
+        assert hash(again) == hash(options)
+        with pytest.raises(TypeError):
+            again.headers["C"] = "d"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_copy_can_have_one_field_replaced(name: str) -> None:
+    fields = {field: values[0] for field, values in VALUES.items()}
+    change: dict[str, Any] = {name: VALUES[name][1]}
+    assert shown(dataclasses.replace(build(fields), **change)) == shown(build(fields | change))
+
+
+def test_equal_records_have_the_same_hash_and_headers_do_not_keep_one_from_being_a_key() -> None:
+    one, other = DownloadOptions(headers={"A": "b"}, max_bytes=1), DownloadOptions(max_bytes=1, headers={"A": "b"})
+    assert hash(one) == hash(other)
+    assert {one: "found"}[other] == "found"
+    assert hash(DownloadOptions(overwrite=False)) == hash(DownloadOptions())
 
 
 @given(above=somehow_given, below=somehow_given)

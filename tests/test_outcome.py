@@ -61,14 +61,14 @@ def test_every_outcome_is_a_step_that_a_running_download_may_take(ending: Ending
 
 
 def test_nothing_raised_and_nothing_stopped_is_a_result() -> None:
-    outcome = judge(None, stopped=False)
+    outcome = judge(None, stopped=False, swept=True)
     assert outcome.ending is Ending.RESULT
     assert outcome.error is None
     assert outcome.rest is None
 
 
 def test_a_cancel_that_the_scope_caught_is_a_stop_with_nothing_left_to_raise() -> None:
-    outcome = judge(None, stopped=True)
+    outcome = judge(None, stopped=True, swept=False)
     assert outcome.ending is Ending.STOPPED
     assert outcome.error is None
     assert outcome.rest is None
@@ -76,14 +76,14 @@ def test_a_cancel_that_the_scope_caught_is_a_stop_with_nothing_left_to_raise() -
 
 @pytest.mark.parametrize("error", [OSError("full"), ExceptionGroup("two", [OSError("a"), ValueError("b")])], ids=repr)
 def test_an_exception_or_a_group_of_them_is_the_error_as_it_is(error: Exception) -> None:
-    outcome = judge(error, stopped=False)
+    outcome = judge(error, stopped=False, swept=True)
     assert outcome.ending is Ending.ERROR
     assert outcome.error is error
     assert outcome.rest is None
 
 
 def test_the_cancelled_of_the_surroundings_stops_and_goes_on(cancelled: trio.Cancelled) -> None:
-    outcome = judge(cancelled, stopped=False)
+    outcome = judge(cancelled, stopped=False, swept=True)
     assert outcome.ending is Ending.STOPPED
     assert outcome.error is None
     assert outcome.rest is cancelled
@@ -91,7 +91,7 @@ def test_the_cancelled_of_the_surroundings_stops_and_goes_on(cancelled: trio.Can
 
 def test_a_group_of_nothing_but_cancelled_stops_and_goes_on(cancelled: trio.Cancelled) -> None:
     group = BaseExceptionGroup("all", [cancelled, BaseExceptionGroup("inner", [cancelled])])
-    outcome = judge(group, stopped=False)
+    outcome = judge(group, stopped=False, swept=True)
     assert outcome.ending is Ending.STOPPED
     assert outcome.error is None
     assert isinstance(outcome.rest, BaseExceptionGroup)
@@ -99,7 +99,7 @@ def test_a_group_of_nothing_but_cancelled_stops_and_goes_on(cancelled: trio.Canc
 
 
 def test_an_exception_among_cancelled_is_the_error_and_the_cancelled_goes_on(cancelled: trio.Cancelled) -> None:
-    outcome = judge(BaseExceptionGroup("both", [OSError("full"), cancelled]), stopped=False)
+    outcome = judge(BaseExceptionGroup("both", [OSError("full"), cancelled]), stopped=False, swept=True)
     assert outcome.ending is Ending.ERROR
     assert pytest.RaisesGroup(pytest.RaisesExc(OSError, match="full")).matches(outcome.error)
     assert pytest.RaisesGroup(trio.Cancelled).matches(outcome.rest)
@@ -107,7 +107,7 @@ def test_an_exception_among_cancelled_is_the_error_and_the_cancelled_goes_on(can
 
 @pytest.mark.parametrize("crash", CRASHES, ids=repr)
 def test_what_is_neither_an_exception_nor_cancelled_is_a_crash_and_goes_on(crash: BaseException) -> None:
-    outcome = judge(crash, stopped=False)
+    outcome = judge(crash, stopped=False, swept=True)
     assert outcome.ending is Ending.CRASH
     assert outcome.error is None
     assert outcome.rest is crash
@@ -115,7 +115,7 @@ def test_what_is_neither_an_exception_nor_cancelled_is_a_crash_and_goes_on(crash
 
 @pytest.mark.parametrize("crash", CRASHES, ids=repr)
 def test_a_crash_beside_an_exception_keeps_the_exception_as_the_error_and_goes_on(crash: BaseException) -> None:
-    outcome = judge(BaseExceptionGroup("both", [OSError("full"), crash]), stopped=False)
+    outcome = judge(BaseExceptionGroup("both", [OSError("full"), crash]), stopped=False, swept=True)
     assert outcome.ending is Ending.CRASH
     assert pytest.RaisesGroup(pytest.RaisesExc(OSError, match="full")).matches(outcome.error)
     assert pytest.RaisesGroup(type(crash)).matches(outcome.rest)
@@ -123,7 +123,7 @@ def test_a_crash_beside_an_exception_keeps_the_exception_as_the_error_and_goes_o
 
 @pytest.mark.parametrize("crash", CRASHES, ids=repr)
 def test_a_crash_beside_cancelled_is_a_crash_and_both_go_on(crash: BaseException, cancelled: trio.Cancelled) -> None:
-    outcome = judge(BaseExceptionGroup("both", [cancelled, crash]), stopped=False)
+    outcome = judge(BaseExceptionGroup("both", [cancelled, crash]), stopped=False, swept=True)
     assert outcome.ending is Ending.CRASH
     assert outcome.error is None
     assert pytest.RaisesGroup(trio.Cancelled, type(crash)).matches(outcome.rest)
@@ -137,7 +137,7 @@ def test_all_three_deep_in_groups_are_told_apart(cancelled: trio.Cancelled) -> N
             BaseExceptionGroup("inner", [KeyboardInterrupt(), ValueError("bad")]),
         ],
     )
-    outcome = judge(group, stopped=False)
+    outcome = judge(group, stopped=False, swept=True)
     assert outcome.ending is Ending.CRASH
     assert pytest.RaisesGroup(pytest.RaisesGroup(OSError), pytest.RaisesGroup(ValueError)).matches(outcome.error)
     assert pytest.RaisesGroup(pytest.RaisesGroup(trio.Cancelled), pytest.RaisesGroup(KeyboardInterrupt)).matches(
@@ -146,5 +146,32 @@ def test_all_three_deep_in_groups_are_told_apart(cancelled: trio.Cancelled) -> N
 
 
 def test_an_error_in_a_group_with_what_the_scope_did_not_catch_wins_over_every_wish(cancelled: trio.Cancelled) -> None:
-    outcome = judge(BaseExceptionGroup("both", [OSError("full"), cancelled]), stopped=False)
+    outcome = judge(BaseExceptionGroup("both", [OSError("full"), cancelled]), stopped=False, swept=True)
     assert {status_after(outcome.ending, asked) for asked in Asked} == {DownloadStatus.FAILED}
+
+
+@pytest.mark.parametrize("asked", Asked)
+def test_a_cancelled_from_elsewhere_is_an_error_and_goes_no_further(cancelled: trio.Cancelled, asked: Asked) -> None:
+    for raised in (cancelled, BaseExceptionGroup("kept", [cancelled])):
+        outcome = judge(raised, stopped=False, swept=False)
+        assert outcome.rest is None
+        assert isinstance(outcome.error, RuntimeError)
+        assert outcome.error.__cause__ is not None
+        assert status_after(outcome.ending, asked) is DownloadStatus.FAILED
+
+
+def test_a_cancelled_from_elsewhere_beside_an_error_is_dropped(cancelled: trio.Cancelled) -> None:
+    outcome = judge(BaseExceptionGroup("both", [OSError("full"), cancelled]), stopped=False, swept=False)
+    assert outcome.ending is Ending.ERROR
+    assert outcome.rest is None
+
+
+def test_a_group_that_cannot_be_split_is_a_crash() -> None:
+    class Stubborn(BaseExceptionGroup[BaseException]):
+        def derive(self, excs: object, /) -> Stubborn:
+            raise TypeError("derive")
+
+    group = Stubborn("both", [ValueError(), KeyboardInterrupt()])
+    outcome = judge(group, stopped=False, swept=False)
+    assert outcome.ending is Ending.CRASH
+    assert outcome.rest is group

@@ -364,7 +364,7 @@ async def test_two_downloads_of_one_name_do_not_mix(tmp_path: Path) -> None:
     async with target(tmp_path) as part:
         assert isinstance(part, PartFile)
         await part.write([BODY])
-        with pytest.raises(TargetExistsError, match="another download writes it"):
+        with pytest.raises(TargetExistsError, match="another download, of this program or another, may be writing it"):
             await save(tmp_path, body=OLD)
         await part.publish([])
     assert contents(tmp_path) == {"a.iso": BODY}
@@ -506,8 +506,40 @@ def read_only(tmp_path: Path) -> Generator[Path, None, None]:
 async def test_a_read_only_directory_says_so(read_only: Path) -> None:
     with pytest.raises(StorageError, match="change its permissions"):
         await save(read_only)
-    with pytest.raises(StorageError, match="change its permissions"):
+    with pytest.raises(StorageError, match="may not make that directory"):
         await save(read_only / "new")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOENT, "no directory can be made there: choose another"),
+        (errno.EACCES, "may not make that directory"),
+        (errno.EROFS, "read-only"),
+    ],
+)
+async def test_a_directory_that_cannot_be_made_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    monkeypatch.setattr(os, "mkdir", fail(number))
+    with pytest.raises(StorageError, match=advice):
+        await save(tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [(errno.ENOENT, "removed meanwhile: try again"), (errno.EACCES, "may not read it"), (errno.EIO, "disk")],
+)
+async def test_an_existing_file_that_cannot_be_read_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, advice: str
+) -> None:
+    (tmp_path / "a.iso").write_bytes(OLD)
+    async with target(tmp_path, checksum=digest_of(OLD)) as existing:
+        assert isinstance(existing, ExistingFile)
+        monkeypatch.setattr(os, "open", fail(number))
+        with pytest.raises(StorageError, match=advice):
+            await existing.verify()
+    assert contents(tmp_path) == {"a.iso": OLD}
 
 
 @pytest.mark.parametrize(

@@ -83,10 +83,11 @@ def test_a_record_never_changes(record: Any) -> None:
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 def test_a_record_equals_its_copy(record: Any) -> None:
     assert copy.copy(record) == record
+    assert copy.deepcopy(record) == record
     assert dataclasses.replace(record) == record
 
 
-@pytest.mark.parametrize("record", RECORDS[1:], ids=lambda record: type(record).__name__)
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 def test_a_record_that_goes_out_survives_pickling(record: Any) -> None:
     assert pickle.loads(pickle.dumps(record)) == record
 
@@ -96,6 +97,16 @@ def test_a_request_shows_its_address_without_the_secrets_and_keeps_them() -> Non
     request = DownloadRequest(url, DownloadOptions(headers={"Authorization": "hunter2"}))
     assert repr(request) == str(request) == "<DownloadRequest https://example.org/a?token=…>"
     assert request.url == url
+
+
+def test_a_request_can_be_copied_pickled_changed_and_be_a_key() -> None:
+    request = DownloadRequest("https://example.org/a", DownloadOptions(headers={"A": "b"}, directory="/x"), lane="x")
+    for again in (copy.copy(request), copy.deepcopy(request), pickle.loads(pickle.dumps(request))):
+        assert again == request
+        assert again.options.given == request.options.given
+        assert {request: "found"}[again] == "found"
+    other = dataclasses.replace(request, lane="y")
+    assert (other.url, other.options, other.lane) == (request.url, request.options, "y")
 
 
 def test_a_request_needs_nothing_but_its_address() -> None:

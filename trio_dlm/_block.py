@@ -209,26 +209,18 @@ async def _run_block(plan: _Plan) -> AsyncGenerator[DownloadManager]:
 
 
 async def _end_all(engine: Engine, on_exit: OnExit, leaving: list[BaseException]) -> None:
-    """Bring every download to its end; returns when no code of any of them runs."""
+    """Bring every download to its end, or on its way there: the nursery waits for what still runs."""
     if leaving:
-        await _stop_all(engine, _reason_of(leaving[0]))
+        engine.stop_all(_reason_of(leaving[0]))
     elif on_exit == "cancel":
-        await _stop_all(engine, CLOSED)
-        await trio.lowlevel.checkpoint_if_cancelled()
+        engine.stop_all(CLOSED)
+        await trio.lowlevel.checkpoint()
     else:
         try:
             await engine.drain()
         except BaseException as exc:
-            await _stop_all(engine, _reason_of(exc))  # noqa: ASYNC102  (shielded inside, without a limit on purpose)
+            engine.stop_all(_reason_of(exc))
             raise
-
-
-async def _stop_all(engine: Engine, reason: str) -> None:
-    engine.stop_all(reason)
-    # No deadline: that nothing is left running is what the block is for (law 1).  Whatever breaks in here, a second
-    # Ctrl-C say, the nursery still waits.
-    with trio.CancelScope(shield=True):
-        await engine.wait_all_ended()
 
 
 def _reason_of(leaving: BaseException) -> str:
@@ -242,7 +234,7 @@ def _outcome_of(leaving: list[BaseException], uncollected: int) -> BaseException
     """
     others = [exc for exc in leaving if not _is_only_cancelled(exc)]
     if not others:
-        return leaving[0]
+        return min(leaving, key=lambda exc: isinstance(exc, BaseExceptionGroup))
     exc = others[0]
     if len(others) > 1:
         exc = BaseExceptionGroup(

@@ -111,10 +111,11 @@ class Engine:
         self.step()
 
     def _take_in(self, task: DownloadTask[Any]) -> None:
-        self.registry.add(task)
         download = task._download
-        download.is_admitted = True
+        # First, since it calls code of the lane's (__hash__, __eq__), which may raise.
         self.schedule.put(download)
+        download.is_admitted = True
+        self.registry.add(task)
         self._changed(download)
 
     # The one step.

@@ -23,6 +23,7 @@ __all__ = [
     "DownloadFailedError",
     "DownloadTimeoutError",
     "DuplicateTaskError",
+    "HttpClientError",
     "HttpStatusError",
     "IncompleteBodyError",
     "InvalidNameError",
@@ -63,7 +64,11 @@ def _rebuild(cls: type[TrioDlmError], args: tuple[object, ...]) -> TrioDlmError:
 
 
 class UnsupportedBackendError(TrioDlmError, RuntimeError):
-    """``open_manager`` was entered where it cannot run."""
+    """``open_manager`` was entered where it cannot run.
+
+    Attributes:
+        found: what runs there instead.
+    """
 
     def __init__(self, *, found: str, advice: str) -> None:
         super().__init__(f"open_manager needs a running trio loop, but found {found}; {advice}")
@@ -71,7 +76,11 @@ class UnsupportedBackendError(TrioDlmError, RuntimeError):
 
 
 class ManagerClosedError(TrioDlmError, RuntimeError):
-    """The manager's block is being left or was left: nothing new can be queued."""
+    """The manager's block is being left or was left: nothing new can be queued.
+
+    Attributes:
+        action: what was asked for.
+    """
 
     def __init__(self, *, action: str) -> None:
         super().__init__(
@@ -82,7 +91,12 @@ class ManagerClosedError(TrioDlmError, RuntimeError):
 
 
 class QueueFullError(TrioDlmError):
-    """``max_pending`` downloads are queued, and the caller asked not to wait."""
+    """``max_pending`` downloads are queued, and the caller asked not to wait.
+
+    Attributes:
+        max_pending: the limit.
+        waiting: how many calls of ``submit`` wait for room.
+    """
 
     def __init__(self, *, max_pending: float, waiting: int) -> None:
         behind = f" and {waiting} submits wait" if waiting else ""
@@ -95,7 +109,11 @@ class QueueFullError(TrioDlmError):
 
 
 class UnknownTaskError(TrioDlmError, LookupError):
-    """No download that the manager remembers has this id."""
+    """No download that the manager remembers has this id.
+
+    Attributes:
+        correlation_id: the id.
+    """
 
     def __init__(
         self, *, correlation_id: str, advice: str = "ended downloads are forgotten after the last keep_finished"
@@ -105,7 +123,11 @@ class UnknownTaskError(TrioDlmError, LookupError):
 
 
 class DuplicateTaskError(TrioDlmError, ValueError):
-    """The correlation id that the caller brought is in use."""
+    """The correlation id that the caller brought is in use.
+
+    Attributes:
+        correlation_id: the id.
+    """
 
     def __init__(self, *, correlation_id: str) -> None:
         super().__init__(
@@ -116,7 +138,12 @@ class DuplicateTaskError(TrioDlmError, ValueError):
 
 
 class NotFinishedError(TrioDlmError, RuntimeError):
-    """``retry`` of a download that has not ended."""
+    """``retry`` of a download that has not ended.
+
+    Attributes:
+        correlation_id: of the download.
+        status: the value of its status.
+    """
 
     def __init__(self, *, correlation_id: str, status: str) -> None:
         super().__init__(
@@ -128,7 +155,13 @@ class NotFinishedError(TrioDlmError, RuntimeError):
 
 
 class DownloadFailedError(TrioDlmError):
-    """A download failed; ``__cause__`` is the reason."""
+    """A download failed; ``__cause__`` is the reason.
+
+    Attributes:
+        correlation_id: of the download.
+        url: its address, without secrets.
+        reason: what went wrong, in words.
+    """
 
     def __init__(self, *, correlation_id: str, url: str, reason: str) -> None:
         super().__init__(f"download {correlation_id} of {url} failed: {reason}")
@@ -138,7 +171,13 @@ class DownloadFailedError(TrioDlmError):
 
 
 class DownloadCancelledError(TrioDlmError):
-    """The result of a download was asked for, and it had been cancelled."""
+    """The result of a download was asked for, and it had been cancelled.
+
+    Attributes:
+        correlation_id: of the download.
+        url: its address, without secrets.
+        reason: why, in the words of whoever cancelled it, or None.
+    """
 
     def __init__(self, *, correlation_id: str, url: str, reason: str | None) -> None:
         super().__init__(f"download {correlation_id} of {url} was cancelled" + (f": {reason}" if reason else ""))
@@ -148,7 +187,12 @@ class DownloadCancelledError(TrioDlmError):
 
 
 class ManagerCrashedError(TrioDlmError):
-    """Something that is no ``Exception`` came out of a download, this one or another, and ended the whole block."""
+    """Something that is no ``Exception`` came out of a download, this one or another, and ended the whole block.
+
+    Attributes:
+        crash: what came out, in words.
+        is_culprit: whether it came out of this download.
+    """
 
     def __init__(self, *, crash: str, is_culprit: bool = False) -> None:
         super().__init__(
@@ -163,7 +207,10 @@ class ManagerCrashedError(TrioDlmError):
 class UncollectedFailuresError(ExceptionGroup[_ExceptionT_co], TrioDlmError):
     """Failures that nobody asked for, raised when the block ends normally.
 
-    The group holds the first of them (100 at most), each a :class:`DownloadFailedError`; ``total`` counts all.
+    The group holds the first of them (100 at most), each a :class:`DownloadFailedError`.
+
+    Attributes:
+        total: how many there were in all.
     """
 
     def __init__(self, message: str, exceptions: Sequence[_ExceptionT_co], /) -> None:
@@ -190,12 +237,34 @@ class UncollectedFailuresError(ExceptionGroup[_ExceptionT_co], TrioDlmError):
         return group
 
 
+class HttpClientError(TrioDlmError):
+    """The HTTP client could not be made, so that no download could start.
+
+    Attributes:
+        problem: what stood in the way.
+    """
+
+    def __init__(self, *, problem: str) -> None:
+        super().__init__(
+            f"no HTTP client could be made: {problem}; "
+            f"check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables of the environment"
+        )
+        self.problem = problem
+
+
 class TransferError(TrioDlmError):
     """The root of the reasons why one download failed."""
 
 
 class DownloadTimeoutError(TransferError, TimeoutError):
-    """A wait on the outside world took longer than its limit."""
+    """A wait on the outside world took longer than its limit.
+
+    Attributes:
+        url: who was waited for, without secrets.
+        waited_for: what did not come.
+        limit_s: the limit, in seconds.
+        option: what sets the limit.
+    """
 
     def __init__(self, *, url: str, waited_for: str, limit_s: float, option: str) -> None:
         super().__init__(
@@ -212,7 +281,12 @@ class StalledError(DownloadTimeoutError):
 
 
 class InvalidUrlError(TransferError, ValueError):
-    """This is not a URL, or none that the downloader understands."""
+    """This is not a URL, or none that the downloader understands.
+
+    Attributes:
+        url: what was given, without secrets, and shortened.
+        problem: what is wrong with it.
+    """
 
     def __init__(self, *, url: str, problem: str, advice: str) -> None:
         super().__init__(f"not a usable URL: {url!r}: {problem}; {advice}")
@@ -221,7 +295,12 @@ class InvalidUrlError(TransferError, ValueError):
 
 
 class InvalidNameError(TransferError, ValueError):
-    """A file name that the caller asked for cannot be one."""
+    """A file name that the caller asked for cannot be one.
+
+    Attributes:
+        name: what was given, shortened.
+        problem: what is wrong with it.
+    """
 
     def __init__(self, *, name: str, problem: str) -> None:
         super().__init__(f"not a usable file name: {name!r}: {problem}; pass a plain name without a directory")
@@ -230,7 +309,12 @@ class InvalidNameError(TransferError, ValueError):
 
 
 class ConnectionFailedError(TransferError, ConnectionError):
-    """No connection could be made, or it broke before or inside the reply."""
+    """No connection could be made, or it broke before or inside the reply.
+
+    Attributes:
+        url: who was asked, without secrets.
+        problem: what happened.
+    """
 
     def __init__(
         self, *, url: str, problem: str, advice: str = "check the address and the network, then try again"
@@ -241,7 +325,13 @@ class ConnectionFailedError(TransferError, ConnectionError):
 
 
 class HttpStatusError(TransferError):
-    """The server answered with a status that delivers no file."""
+    """The server answered with a status that delivers no file.
+
+    Attributes:
+        url: who answered, without secrets.
+        status: the number, such as 404.
+        phrase: the server's words for it, possibly empty.
+    """
 
     def __init__(self, *, url: str, status: int, phrase: str, advice: str) -> None:
         super().__init__(f"{url}: the server answered {status}{' ' + phrase if phrase else ''}; {advice}")
@@ -251,7 +341,13 @@ class HttpStatusError(TransferError):
 
 
 class RedirectError(TransferError):
-    """A redirect that is not followed."""
+    """A redirect that is not followed.
+
+    Attributes:
+        url: who sent it, without secrets.
+        target: where it leads, without secrets.
+        problem: why it is not followed.
+    """
 
     def __init__(self, *, url: str, target: str, problem: str, advice: str) -> None:
         super().__init__(f"{url}: redirected to {target!r}, which was not followed: {problem}; {advice}")
@@ -261,7 +357,12 @@ class RedirectError(TransferError):
 
 
 class UnusableReplyError(TransferError):
-    """The reply contradicts itself, or carries what was not asked for."""
+    """The reply contradicts itself, or carries what was not asked for.
+
+    Attributes:
+        url: who sent it, without secrets.
+        problem: what is wrong with it.
+    """
 
     def __init__(self, *, url: str, problem: str, advice: str) -> None:
         super().__init__(f"{url}: {problem}; nothing of it was kept: {advice}")
@@ -270,7 +371,14 @@ class UnusableReplyError(TransferError):
 
 
 class IncompleteBodyError(TransferError):
-    """The body ended at another length than promised."""
+    """The body ended at another length than promised.
+
+    Attributes:
+        url: who sent it, without secrets.
+        expected_bytes: the length that was promised, or None.
+        received_bytes: how much came.
+        problem: how it ended.
+    """
 
     def __init__(self, *, url: str, expected_bytes: int | None, received_bytes: int, problem: str) -> None:
         expected = "" if expected_bytes is None else f", expected {expected_bytes} bytes"
@@ -282,7 +390,13 @@ class IncompleteBodyError(TransferError):
 
 
 class TooLargeError(TransferError):
-    """The file is larger than ``max_bytes``."""
+    """The file is larger than ``max_bytes``.
+
+    Attributes:
+        url: of the file, without secrets.
+        max_bytes: the limit.
+        size_bytes: the length that was announced, or None if only what arrived told.
+    """
 
     def __init__(self, *, url: str, max_bytes: int, size_bytes: int | None) -> None:
         got = "more has arrived" if size_bytes is None else f"the server announced {size_bytes}"
@@ -295,11 +409,18 @@ class TooLargeError(TransferError):
 
 
 class ChecksumMismatchError(TransferError):
-    """The bytes are not those that the digest names."""
+    """The bytes are not those that the digest names.
+
+    Attributes:
+        url: of the file, without secrets.
+        algorithm: of the digest.
+        expected: the digest that was asked for, in hex digits.
+        got: the digest of what came, in hex digits.
+    """
 
     def __init__(self, *, url: str, algorithm: str, expected: str, got: str) -> None:
         super().__init__(
-            f"{algorithm} of {url} is {got}, expected {expected}; the file was deleted: "
+            f"{algorithm} of {url} is {got}, expected {expected}; what was received was deleted: "
             f"pass the right digest, or ask the publisher why it differs"
         )
         self.url = url
@@ -309,7 +430,12 @@ class ChecksumMismatchError(TransferError):
 
 
 class TargetExistsError(TransferError, FileExistsError):
-    """The final name, or the part file that leads to it, is taken."""
+    """The final name, or the part file that leads to it, is taken.
+
+    Attributes:
+        path: what is in the way.
+        problem: what is the matter with it.
+    """
 
     def __init__(self, *, path: str, problem: str, advice: str) -> None:
         super().__init__(f"{path}: {problem}; nothing was overwritten: {advice}")
@@ -322,7 +448,12 @@ class TargetExistsError(TransferError, FileExistsError):
 
 
 class StorageError(TransferError, OSError):
-    """The directory or the disk refused."""
+    """The directory or the disk refused.
+
+    Attributes:
+        path: the file or directory.
+        problem: what the system said.
+    """
 
     def __init__(self, *, path: str, problem: str, advice: str) -> None:
         super().__init__(f"{path}: {problem}; {advice}")

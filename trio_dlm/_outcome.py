@@ -78,27 +78,45 @@ _STATUS: Final[dict[tuple[Ending, Asked], DownloadStatus]] = {
 }
 
 
-def judge(raised: BaseException | None, *, stopped: bool) -> Outcome:
+def judge(raised: BaseException | None, *, stopped: bool, swept: bool) -> Outcome:
     """Tell what a run left behind.
 
     Args:
         raised: what came out of the run's cancel scope, if anything.
         stopped: nothing came out, since the scope caught the ``Cancelled``.
+        swept: the surroundings of the run are cancelled, so that a ``Cancelled`` may come out of its scope.
     """
     if raised is None:
         return _STOPPED if stopped else _RESULT
     if isinstance(raised, Exception):
         return Outcome(Ending.ERROR, error=raised)
     if isinstance(raised, trio.Cancelled):
-        return Outcome(Ending.STOPPED, rest=raised)
+        return _judge_cancelled(raised, swept=swept)
     if not isinstance(raised, BaseExceptionGroup):
         return Outcome(Ending.CRASH, rest=raised)
-    error, rest = cast("BaseExceptionGroup[BaseException]", raised).split(Exception)
-    assert rest is not None, "a group of Exceptions only is an ExceptionGroup, which is an Exception"
+    try:
+        error, rest = cast("BaseExceptionGroup[BaseException]", raised).split(Exception)
+        is_crash = rest is not None and rest.split(trio.Cancelled)[1] is not None
+    except Exception:  # noqa: BLE001  (a group takes part in its splitting; one that cannot be split goes on whole)
+        return Outcome(Ending.CRASH, rest=raised)
     assert error is None or isinstance(error, Exception)
-    if rest.split(trio.Cancelled)[1] is not None:
+    assert rest is not None, "a group of Exceptions only is an ExceptionGroup, which is an Exception"
+    if is_crash:
         return Outcome(Ending.CRASH, error=error, rest=rest)
-    return Outcome(Ending.STOPPED if error is None else Ending.ERROR, error=error, rest=rest)
+    if error is None:
+        return _judge_cancelled(rest, swept=swept)
+    return Outcome(Ending.ERROR, error=error, rest=rest if swept else None)
+
+
+def _judge_cancelled(cancelled: BaseException, *, swept: bool) -> Outcome:
+    if swept:
+        return Outcome(Ending.STOPPED, rest=cancelled)
+    # Nobody has cancelled what is around the run.  To let this pass would end the manager's block for nothing.
+    error = RuntimeError(
+        "the downloader raised a Cancelled of a scope that is not around it, kept from another task maybe"
+    )
+    error.__cause__ = cancelled
+    return Outcome(Ending.ERROR, error=error)
 
 
 def status_after(ending: Ending, asked: Asked) -> DownloadStatus:

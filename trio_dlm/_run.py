@@ -10,6 +10,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,8 @@ async def run_download(engine: Engine, download: Download) -> None:
         traceback = exc.__traceback__
         raised = exc.with_traceback(traceback and traceback.tb_next)
     job.close()
-    outcome = judge(raised, stopped=scope.cancelled_caught)
+    swept = trio.current_effective_deadline() == -math.inf
+    outcome = judge(raised, stopped=scope.cancelled_caught, swept=swept)
     engine.run_ended(download, outcome, result, can_resume=job.can_resume)
     rest = outcome.rest
     # A kept error leads back here: the frames of its traceback know their caller.  So nothing may be left in this one.

@@ -152,11 +152,14 @@ def format_rate(rate_bytes_per_s: float | None) -> str:
 def format_duration(seconds: float | None) -> str:
     """Return a duration in its two largest units: ``"59 s"``, ``"1 min 05 s"``, ``"3 h 00 min"``, ``"2 d 03 h"``.
 
-    What is smaller is cut off.  At most :data:`DURATION_WIDTH` characters; unknown is ``"?"``.
+    What is smaller is cut off, but what is shorter than a second and not nothing is ``"< 1 s"``.  At most
+    :data:`DURATION_WIDTH` characters; unknown is ``"?"``.
     """
     known = _known("seconds", seconds)
     if known is None:
         return _UNKNOWN
+    if 0 < known < 1:
+        return "< 1 s"
     minutes, second = divmod(math.floor(known), 60)
     if not minutes:
         return f"{second} s"

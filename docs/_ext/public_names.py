@@ -6,12 +6,14 @@ Rules that hold here:
   has already is not shown again, so patterns go from the special to the general;
 - ``:made-by-us:`` hides the constructors, for classes that users get and do not make;
 - data and type aliases have no docstring that Sphinx could find: they are written by hand, as ``.. py:data::``;
+- members that rooms need of each other, and users do not, are in :data:`INTERNAL`;
 - a public name that the reference lacks, and a pattern that shows nothing, are warnings, and warnings stop the build;
 - references to a name by the private module that defines it lead to where it is documented.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,14 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 logger = logging.getLogger(__name__)
+
+# Called by the manager, or by a manager's parts, and of no use to anybody else: they are without an underscore since
+# another module calls them.
+INTERNAL = {
+    "DownloadJob": ("close",),
+    "ProgressMeter": ("open_run", "close_run", "disconnect", "forget", "settle", "read"),
+    "Subscription": ("note", "wake"),
+}
 
 # Used as ``async with …``, though no async generator is in sight by which sphinxcontrib-trio could tell.
 for function in (trio_dlm.open_manager, trio_dlm.DownloadManager.events):
@@ -67,11 +77,27 @@ class PublicNames(SphinxDirective):
             # How a class of errors builds its message is its own business.
             return f".. autoexception:: trio_dlm.{name}()\n   :show-inheritance:\n"
         if inspect.isclass(value):
-            return f".. autoclass:: trio_dlm.{name}{signature}\n   :members:\n"
+            if value is trio_dlm.DownloadOptions:
+                signature = f"({signature_of(value)})"
+            if unknown := [each for each in INTERNAL.get(name, ()) if not hasattr(value, each)]:
+                logger.warning("%s has no %s", name, ", ".join(unknown), location=self.get_location())
+            hidden = ", ".join(INTERNAL.get(name, ()))
+            exclude = f"   :exclude-members: {hidden}\n" if hidden else ""
+            return f".. autoclass:: trio_dlm.{name}{signature}\n   :members:\n{exclude}"
         if inspect.isroutine(value):
             return f".. autofunction:: trio_dlm.{name}\n"
         logger.warning("%s is data: describe it by hand, as .. py:data::", name, location=self.get_location())
         return ""
+
+
+def signature_of(record: type) -> str:
+    """Return the keywords of a record with their defaults, where its constructor says no more than ``**fields``."""
+    return ", ".join(["*", *(f"{each.name}={default_of(each)}" for each in dataclasses.fields(record) if each.init)])
+
+
+def default_of(field: dataclasses.Field[Any]) -> str:
+    """Return what stands for the default of *field* in a signature."""
+    return "{}" if field.default is dataclasses.MISSING else repr(field.default)
 
 
 def check_all_shown(_app: Sphinx, env: BuildEnvironment) -> None:

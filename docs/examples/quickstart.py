@@ -13,8 +13,11 @@ async def main(urls: list[str]) -> None:
             async for snapshot in events:
                 print(format_line(snapshot))
         for task in tasks:
-            saved = await task.result()  # raises if it failed
-            print(saved.path, saved.size_bytes)
+            try:
+                saved = await task.result()
+                print(saved.path, saved.size_bytes)
+            except trio_dlm.DownloadFailedError as exc:
+                print(exc)  # what went wrong, and what to do about it
 
 
 trio.run(main, sys.argv[1:])

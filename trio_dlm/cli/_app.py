@@ -29,13 +29,13 @@ _SETTINGS: Final[dict[str, Any]] = {"help_option_names": ["-h", "--help"], "max_
 @click.group(context_settings=_SETTINGS)
 @click.version_option(trio_dlm.__version__, "-V", "--version", prog_name="trio-dlm")
 def app() -> None:
-    r"""Download files: several at a time, each one whole and verified, or not there at all.
+    """Download files: several at a time, each one whole and verified, or not there at all.
 
     \b
     Start with
       trio-dlm demo
       trio-dlm get https://example.org/big.iso
-    """
+    """  # noqa: D301  (\b is click's mark of a paragraph that is not to be wrapped)
 
 
 app.add_command(get)

@@ -37,6 +37,11 @@ __all__ = ["Row", "compose", "fit"]
 # Narrower than this nothing can be said; the screen cuts off what a terminal has no room for.
 SHORTEST_WIDTH: Final = 10
 
+# What has come and how much it will be, as one column: "1.0 MiB/4.0 MiB".
+OF_TOTAL_WIDTH: Final = 2 * SIZE_WIDTH + 1
+
+_PACE: Final = {"rate": RATE_WIDTH, "eta": DURATION_WIDTH}
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class _Layout:
     bar: int = 0
     fraction: int = 0
     received: int = 0
-    total: int = 0
+    of_total: int = 0
     rate: int = 0
     eta: int = 0
     gap: int = 1
@@ -112,19 +117,13 @@ def _layout(width: int) -> _Layout:
     if width < 60:
         return _with_name(width, fraction=FRACTION_WIDTH, rate=RATE_WIDTH)
     if width < 80:
-        return _with_name(width, bar=6, total=SIZE_WIDTH, rate=RATE_WIDTH, eta=DURATION_WIDTH)
+        return _with_name(width, bar=4, fraction=FRACTION_WIDTH, received=SIZE_WIDTH, **_PACE)
+    if width < 90:
+        return _with_name(width, bar=10, fraction=FRACTION_WIDTH, received=SIZE_WIDTH, **_PACE)
     if width < 100:
-        return _with_name(width, bar=10, fraction=FRACTION_WIDTH, total=SIZE_WIDTH, rate=RATE_WIDTH, eta=DURATION_WIDTH)
-    return _with_name(
-        width,
-        bar=min(10 + (width - 100) // 3, 40),
-        fraction=FRACTION_WIDTH,
-        received=SIZE_WIDTH,
-        total=SIZE_WIDTH,
-        rate=RATE_WIDTH,
-        eta=DURATION_WIDTH,
-        gap=2,
-    )
+        return _with_name(width, bar=10, fraction=FRACTION_WIDTH, of_total=OF_TOTAL_WIDTH, **_PACE)
+    bar = min(10 + (width - 100) // 3, 40)
+    return _with_name(width, bar=bar, fraction=FRACTION_WIDTH, of_total=OF_TOTAL_WIDTH, **_PACE, gap=2)
 
 
 def _with_name(width: int, *, gap: int = 1, **columns: int) -> _Layout:
@@ -142,12 +141,11 @@ def _line_of(row: Row, layout: _Layout, *, ascii_only: bool) -> Text:
     is_known = progress.total_bytes is not None or progress.received_bytes > 0
     if layout.fraction:
         cells.append(((format_fraction(fraction) if is_known else "").rjust(layout.fraction), ""))
-    if layout.received:
-        cells.append(((format_size(progress.received_bytes) if is_known else "").rjust(layout.received), ""))
-    if layout.total:
-        # Where there is one column for sizes, what is there of a file of unknown length says more than "?".
-        size = progress.total_bytes if layout.received or progress.total_bytes is not None else progress.received_bytes
-        cells.append(((format_size(size) if is_known else "").rjust(layout.total), "cyan"))
+    if layout.received or layout.of_total:
+        received = (format_size(progress.received_bytes) if is_known else "").rjust(SIZE_WIDTH)
+        of_total = f"/{format_size(progress.total_bytes)}" if is_known and layout.of_total else ""
+        # The slash stands still; what is on its right ends where it ends.
+        cells.append(((received + of_total).ljust(layout.received or layout.of_total), "cyan"))
     cells.extend(_pace(progress, layout))
     line = Text(no_wrap=True, end="")
     for index, (text, style) in enumerate(cells):

@@ -35,20 +35,31 @@ from ._signals import Interrupts
 __all__ = ["get"]
 
 
+class _Directory(click.Path):
+    """A directory that may be missing; an empty name, as of an unset variable, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("it is empty; leave the option out for the current directory", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 @click.command(short_help="Download files.")
 @click.argument("urls", nargs=-1, metavar="[URL]...")
 @click.option(
     "-i",
     "--input-file",
+    "input_files",
+    multiple=True,
     metavar="FILE",
-    help="Read more URLs from FILE, one a line; - is standard input. An indented line below a URL, as in "
-    "'  out=NAME', says something of that URL alone: out, dir, checksum, header, overwrite, max-bytes, timeout, "
-    "connect-timeout, allow-http-downgrade. Lines that begin with # are comments.",
+    help="Read more URLs from FILE, one a line; - is standard input. May be given several times. An indented line "
+    "below a URL, such as 'out=NAME', says something of that URL alone: out, dir, checksum, header, overwrite, "
+    "max-bytes, timeout, connect-timeout, allow-http-downgrade. Lines that begin with # are comments.",
 )
 @click.option(
     "-d",
     "--directory",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=_Directory(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Where the files go; made if it is missing.  [default: here]",
 )
@@ -78,7 +89,8 @@ __all__ = ["get"]
     "--checksum",
     callback=reading(parse_checksum),
     metavar="ALGO:HEX",
-    help="The digest that the file must have, as in sha256:00ab…; for one URL. Without a match there is no file.",
+    help="The digest that the file must have, as in sha256:00ab…; for one URL. Without a match there is no file; a "
+    "file that is there already and matches is not fetched again.",
 )
 @click.option(
     "--overwrite", is_flag=True, help="Replace files that exist. Otherwise they are left alone, which is an error."
@@ -135,7 +147,7 @@ def get(
     /,
     *,
     urls: tuple[str, ...],
-    input_file: str | None,
+    input_files: tuple[str, ...],
     max_concurrent: int,
     max_per_host: int | None,
     overwrite: bool,
@@ -147,7 +159,7 @@ def get(
     log_level: str,
     **fields: Any,
 ) -> int:
-    r"""Download every URL into the current directory, or into DIR.
+    """Download every URL into the current directory, or into DIR.
 
     A file appears under its name when it is complete and verified, and not before; one that exists is never replaced
     unless you say --overwrite.
@@ -160,8 +172,9 @@ def get(
       trio-dlm get https://example.org/big.iso
       trio-dlm get -d pictures -j 3 -i urls.txt
       trio-dlm get --checksum sha256:00ab… -o app.bin https://example.org/latest
-    """
-    given = {name: value for name, value in fields.items() if value not in (None, False)}
+    """  # noqa: D301  (\b is click's mark of a paragraph that is not to be wrapped)
+    # By identity: 0 is a limit.
+    given = {name: value for name, value in fields.items() if value is not None and value is not False}
     try:
         for first, second in (("--overwrite", overwrite), ("--unique", unique)), (("--json", as_json), ("-q", quiet)):
             if first[1] and second[1]:
@@ -169,7 +182,9 @@ def get(
         if overwrite or unique:
             given["overwrite"] = "unique" if unique else True
         entries = [Entry(url) for url in urls]
-        if input_file is not None:
+        if input_files.count("-") > 1:
+            raise ValueError("standard input can be read once; give -i - once")
+        for input_file in input_files:
             entries += parse_input(_read_text(input_file), _name_of(input_file))
         for name in ("filename", "checksum"):
             if name in given and len(entries) > 1:

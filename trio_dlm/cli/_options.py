@@ -62,11 +62,11 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_boolean(text: str) -> bool:
-    """Read ``true`` or ``false``."""
+    """Read ``true`` or ``yes``, ``false`` or ``no``."""
     try:
         return {"true": True, "yes": True, "false": False, "no": False}[text.strip().lower()]
     except KeyError:
-        raise ValueError(f"it takes true or false, got {text!r}") from None
+        raise ValueError(f"it takes true or false (yes or no), got {text!r}") from None
 
 
 def join_headers(headers: Iterable[tuple[str, str]], below: Mapping[str, str] | None = None) -> dict[str, str]:

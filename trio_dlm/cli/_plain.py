@@ -60,7 +60,10 @@ class PlainFace:
         if status is DownloadStatus.FAILED:
             await self._err.line(error_line(snapshot))
         elif status is DownloadStatus.COMPLETED:
-            await self._out.line(f"{format_line(snapshot, width=LINE_WIDTH)}, saved as {shown_path(snapshot)}")
+            assert snapshot.result is not None
+            # "…, was there already as big.iso", or "…, saved as big.iso".
+            verb = "" if snapshot.result.reused else ", saved"
+            await self._out.line(f"{format_line(snapshot, width=LINE_WIDTH)}{verb} as {shown_path(snapshot)}")
         elif status is DownloadStatus.PENDING:
             await self._out.line(f"{format_name(snapshot)}: queued again")
         elif status is not DownloadStatus.DOWNLOADING:

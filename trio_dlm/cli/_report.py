@@ -43,8 +43,9 @@ _JOINERS: Final = "\u200c\u200d"
 
 _WORDS: Final = {
     "headers={'Authorization': …}": "--user NAME",
-    ", or pass a client=AsyncClient(verify=…)": "",
-    "headers= and the client's own": "your -H options",
+    ", or pass client=AsyncClient(verify=…)": "",
+    "headers= and what the client adds": "your -H options",
+    "headers=": "-H",
     "overwrite=True": "--overwrite",
     'overwrite="unique"': "--unique",
     'checksum="sha256:…"': "--checksum sha256:…",

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 import trio
 
-from ..._errors import ConnectionFailedError, StalledError, TransferError, UnusableReplyError
+from ..._errors import ConnectionFailedError, HttpClientError, StalledError, TransferError, UnusableReplyError
 from ..._urls import redact_url
 from ._address import Address
 from ._faults import errors_below, in_body
@@ -59,10 +59,6 @@ _CLOSE_S: Final = 5.0
 # How many more reads an abandoned body may bring before it notices.  What the library has buffered is less.
 _MOST_READS_TO_NOTICE: Final = 1000
 
-# Idle connections that are kept for the next download from the same host, and for how long.
-_KEPT_CONNECTIONS: Final = 100
-_KEPT_S: Final = 30.0
-
 _in_exchange: ContextVar[bool] = ContextVar("trio_dlm.in_exchange", default=False)
 
 
@@ -75,11 +71,16 @@ async def open_client(client: AnyAsyncClient | None) -> AsyncGenerator[Client, N
 
     Raises:
         TypeError: *client* is no ``AsyncClient`` of either library.
+        HttpClientError: one of our own could not be made.
     """
     if client is not None:
         yield Client(client, library_of(client))
         return
-    library, made = await trio.to_thread.run_sync(make_client, limiter=trio.CapacityLimiter(1))
+    try:
+        library, made = await trio.to_thread.run_sync(make_client, limiter=trio.CapacityLimiter(1))
+    except (OSError, ValueError, ImportError) as exc:
+        # Certificates that cannot be read (ssl.SSLError is an OSError), and proxies that nobody understands.
+        raise HttpClientError(problem=f"{type(exc).__name__}: {exc}") from exc
     try:
         yield Client(made, library)
     finally:
@@ -117,9 +118,9 @@ def make_client() -> tuple[Any, Any]:
         # A jar that takes nothing: cookies of one download would go along with another.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         # The number of downloads is limited elsewhere; one that runs must not wait for another one's connection.
-        limits=library.Limits(
-            max_connections=None, max_keepalive_connections=_KEPT_CONNECTIONS, keepalive_expiry=_KEPT_S
-        ),
+        # None is used twice: what a server sent behind the end of a reply stays in the library's buffer, out of sight,
+        # and would be taken for the reply to the next request (RFC 9112 section 9.3: one response for each).
+        limits=library.Limits(max_connections=None, max_keepalive_connections=0),
         timeout=None,
     )
     return library, client

@@ -21,6 +21,7 @@ import hashlib
 import os
 import shutil
 import stat
+import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol, final
@@ -45,7 +46,11 @@ _MOST_NUMBERS: Final = 10_000
 # storage), or no more for this file.
 _NO_LINKS: Final = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK})
 
-_ADVICE_BY_ERRNO: Final[Mapping[int, str]] = {
+_FORBIDDEN: Final = "you may not write there: choose another directory, or change its permissions"
+_NOT_MADE: Final = "you may not make that directory: choose another, or change the permissions of the one above it"
+_NOT_READ: Final = "you may not read it, to check its digest: change its permissions, or pass another filename="
+
+_ADVICE_BY_ERRNO: Final = {
     errno.ENOSPC: "the disk is full: make room, or choose another directory",
     errno.EDQUOT: "your quota is used up: make room, or choose another directory",
     errno.EFBIG: "the file system or a limit (ulimit -f) allows no file of that size: choose another directory",
@@ -53,12 +58,24 @@ _ADVICE_BY_ERRNO: Final[Mapping[int, str]] = {
     errno.ENFILE: "the system has no file handle left: close something and try again",
     errno.EIO: "the disk or the network file system fails: check it before you try again",
     errno.EROFS: "the file system is read-only: choose another directory",
-    errno.EACCES: "you may not write there: choose another directory, or change its permissions",
-    errno.EPERM: "you may not write there: choose another directory, or change its permissions",
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
     errno.ENAMETOOLONG: "the file system takes no name of that length: pass a shorter filename=",
     errno.ENOTDIR: "a part of that path is a file: choose another directory",
-    errno.ENOENT: "the directory was removed meanwhile: leave it in place, and try again",
+    errno.ENOENT: "it or its directory was removed meanwhile: keep other programs away from it, and try again",
     errno.ELOOP: "that path goes through links in a circle, or through one that is not followed: choose another",
+}
+
+# What the same refusals mean where a directory was to be made, and where an existing file was to be read.
+_MAKING: Final = _ADVICE_BY_ERRNO | {
+    errno.EACCES: _NOT_MADE,
+    errno.EPERM: _NOT_MADE,
+    errno.ENOENT: "no directory can be made there: choose another",
+}
+_READING: Final = _ADVICE_BY_ERRNO | {
+    errno.EACCES: _NOT_READ,
+    errno.EPERM: _NOT_READ,
+    errno.ENOENT: "it was removed meanwhile: try again",
 }
 
 
@@ -96,8 +113,8 @@ def claim(
                     continue
                 raise TargetExistsError(
                     path=str(_part_of(path)),
-                    problem="it exists: another download writes it, or an earlier one was killed",
-                    advice="wait for the other one, or delete it if there is none, or pass another filename=",
+                    problem="it exists: another download, of this program or another, may be writing it",
+                    advice="wait for that one, or pass another filename=; delete it only if there is none",
                 ) from None
             # Who had the part before may have published it between the look and the creation.  Nobody else can now.
             if overwrite is not True and os.path.lexists(path):
@@ -110,7 +127,7 @@ def claim(
 
 
 def _make_directory(directory: Path) -> None:
-    with _storage_errors(directory):
+    with _storage_errors(directory, _MAKING):
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
@@ -198,7 +215,9 @@ class Part:
         self._overwrite: Overwrite = overwrite
         self._checksum = checksum
         self._hasher = None if checksum is None else new_hasher(checksum)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        # Appending, so that a part that somebody else cut short ends with another size, and not with zeros in it.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         self._fd = os.open(self._part, flags, 0o666)
         try:
             # The kernel applies the umask, and a directory's default ACL, when it makes a file; asking for the umask
@@ -318,7 +337,7 @@ def _rename_without_replacing(part: Path, path: Path) -> bool:
 
 def open_regular(path: Path) -> int:
     """Open *path* for reading; a link is not followed, and a pipe that took its place is not waited for."""
-    with _storage_errors(path):
+    with _storage_errors(path, _READING):
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         return os.open(path, flags)
 
@@ -326,7 +345,7 @@ def open_regular(path: Path) -> int:
 def hash_some(path: Path, fd: int, hasher: Hasher) -> int:
     """Hash the next bytes of *fd* and return how many they were; 0 at the end."""
     count = 0
-    with _storage_errors(path):
+    with _storage_errors(path, _READING):
         while count < _HASHED_PER_HOP and (data := os.read(fd, _READ_BYTES)):
             hasher.update(data)
             count += len(data)
@@ -339,12 +358,18 @@ def new_hasher(checksum: Checksum) -> Hasher:
 
 
 @contextlib.contextmanager
-def _storage_errors(path: Path) -> Generator[None, None, None]:
-    """Raise what the system refuses as a :class:`StorageError` about *path*."""
+def _storage_errors(path: Path, advices: Mapping[int, str] = _ADVICE_BY_ERRNO) -> Generator[None, None, None]:
+    """Raise what the system refuses as a :class:`StorageError` about *path*, with one of the *advices*."""
     try:
         yield
     except TransferError:
         raise
+    except UnicodeEncodeError as exc:
+        raise StorageError(
+            path=ascii(str(path)),
+            problem=f"the encoding of file names here, {sys.getfilesystemencoding()}, has not all of its characters",
+            advice="run in a UTF-8 locale (LC_ALL=C.UTF-8), or pass another filename=",
+        ) from exc
     except OSError as exc:
-        advice = _ADVICE_BY_ERRNO.get(exc.errno or 0, "check the directory, then try again")
+        advice = advices.get(exc.errno or 0, "check the directory, then try again")
         raise StorageError(path=str(path), problem=exc.strerror or str(exc), advice=advice) from exc

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import ssl
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -123,11 +124,12 @@ def in_body(
             url=url, waited_for="further byte", limit_s=round(waited_s, 1), option="the client's own timeout"
         )
     if "RemoteProtocolError" in kinds:
+        problem = "the body broke off"
+        # Where a length was promised, h11 knows but one way to break off, and repeats the figures.
+        if expected_bytes is None or _find(exc, lambda each: _package(each) == "h11") is None:
+            problem += f" ({_text_of(exc)})"
         return IncompleteBodyError(
-            url=url,
-            expected_bytes=expected_bytes,
-            received_bytes=received_bytes,
-            problem=f"the body broke off ({_text_of(exc)})",
+            url=url, expected_bytes=expected_bytes, received_bytes=received_bytes, problem=problem
         )
     problem = f"the connection broke after {received_bytes} bytes of the body ({_text_of(exc)})"
     return ConnectionFailedError(url=url, problem=problem, advice="try again")
@@ -151,12 +153,13 @@ def _no_connection(exc: Exception, address: Address, place: str) -> TransferErro
         return ConnectionFailedError(url=url, problem=f"the TLS handshake failed ({why})", advice=advice)
     reason = _find(exc, lambda each: isinstance(each, socket.gaierror))
     if isinstance(reason, socket.gaierror):
-        problem = f"the name of {place} was not found ({reason.strerror})"
+        problem = f"no address was found for {place} ({reason.strerror})"
         return ConnectionFailedError(url=url, problem=problem, advice="check the name and the network")
     reason = _find(exc, lambda each: isinstance(each, OSError) and each.errno is not None)
     if isinstance(reason, OSError):
         advice = _ADVICE_BY_ERRNO.get(reason.errno or 0, "check the address and the network, then try again")
-        problem = f"no connection to {place} ({reason.strerror})"
+        # Its own text may name the address again.
+        problem = f"no connection to {place} ({os.strerror(reason.errno or 0)})"
         return ConnectionFailedError(url=url, problem=problem, advice=advice)
     return ConnectionFailedError(url=url, problem=f"no connection to {place} ({_text_of(exc)})")
 

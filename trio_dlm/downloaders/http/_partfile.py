@@ -76,7 +76,11 @@ async def open_target(
         if not claimed.is_published:
             # A limiter of its own, so that it waits for nobody: the hop itself cannot be interrupted.
             with trio.move_on_after(_CLEAN_UP_S, shield=True):
-                await trio.to_thread.run_sync(claimed.discard, limiter=trio.CapacityLimiter(1))
+                try:
+                    await trio.to_thread.run_sync(claimed.discard, limiter=trio.CapacityLimiter(1))
+                except RuntimeError:
+                    # No thread could be started, for want of memory say.
+                    claimed.discard()
 
 
 @final
