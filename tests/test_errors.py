@@ -17,6 +17,7 @@ from trio_dlm._errors import (
     DownloadFailedError,
     DownloadTimeoutError,
     DuplicateTaskError,
+    HttpClientError,
     HttpStatusError,
     IncompleteBodyError,
     InvalidNameError,
@@ -153,6 +154,12 @@ CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
         ConnectionFailedError,
         {"url": URL, "problem": "certificate expired", "advice": "tell the owner"},
         f"{URL}: certificate expired; tell the owner",
+    ),
+    (
+        HttpClientError,
+        {"problem": "FileNotFoundError: no such file"},
+        "no HTTP client could be made: FileNotFoundError: no such file; "
+        "check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables of the environment",
     ),
     (
         HttpStatusError,
