@@ -1,4 +1,4 @@
-"""How thoroughly the property tests look, and which clock async tests have.
+"""How thoroughly the property tests look, which clock async tests have, and that Ctrl-C means something.
 
 ``HYPOTHESIS_PROFILE`` is dev, ci or soak.  No profile has a deadline, since on a shared machine one measures the
 neighbours.
@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 
 import pytest
 from hypothesis import settings
 
 from tests.fakes import run_in_virtual_time
+
+# A shell without job control starts what it puts into the background with Ctrl-C ignored, and processes inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("dev", max_examples=50, stateful_step_count=20, deadline=None)
 # The same examples in every run, so that a red build is red for everybody; the blob replays one elsewhere.

@@ -158,8 +158,10 @@ CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
     (
         HttpClientError,
         {"problem": "FileNotFoundError: no such file"},
-        "no HTTP client could be made: FileNotFoundError: no such file; "
-        "check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables of the environment",
+        (
+            "no HTTP client could be made: FileNotFoundError: no such file; "
+            "check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables of the environment"
+        ),
     ),
     (
         HttpStatusError,

@@ -249,7 +249,6 @@ class PathOfBytes:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("directory", None, "directory is a str or a path, got None"),
         ("directory", b"/a", "directory is a str or a path, got b'/a'"),
         ("directory", PathOfBytes(), "directory is a str or a path of str, got "),
         ("filename", b"a", "filename is a str or None, got b'a'"),

@@ -325,22 +325,18 @@ class Engine:
             self.door_open = False
             self.line.close()
 
-    def _halt(self, reason: str) -> None:
-        """From now on nothing starts.  The first reason stays: what comes after it is a consequence."""
+    @trio.lowlevel.enable_ki_protection
+    def stop_all(self, reason: str) -> None:
+        """Start nothing any more, and ask every download to end, in a task of its own.
+
+        Of its own, since the body of the block may be shielded and waiting for a download that could never start.  The
+        first reason stays: what comes after it is a consequence.
+        """
         if not self._halted:
             self._halted = True
             self._close_reason = reason
             self.close_door()
             self.schedule.halt()
-
-    @trio.lowlevel.enable_ki_protection
-    def stop_all(self, reason: str) -> None:
-        """Start nothing any more, and ask every download to end, in a task of its own.
-
-        Of its own, since the body of the block may be shielded and waiting for a download that could never start.
-        """
-        if not self._halted:
-            self._halt(reason)
             self.nursery.start_soon(self._cancel_live, name="trio_dlm: cancel all downloads")
 
     @trio.lowlevel.enable_ki_protection

@@ -81,7 +81,7 @@ def failure_of(download: Download) -> DownloadFailedError:
 def in_short(exc: BaseException | None) -> str:
     """Name an exception in one line; its own code may raise, and must not break the step that asks."""
     try:
-        return repr(exc)
+        return redact_url(repr(exc))
     except Exception:  # noqa: BLE001  (somebody else's code, and the type is better than nothing)
         return type(exc).__name__
 
@@ -96,7 +96,8 @@ def in_words(error: Exception, url: str) -> str:
     if not text:
         return name
     text = text.removeprefix(f"{url}: ") if isinstance(error, TrioDlmError) else f"{name}: {text}"
-    return redact_url(text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…")
+    text = redact_url(text)
+    return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 
 def clear_frames(error: BaseException) -> None:

@@ -42,7 +42,7 @@ class FileOptionsFields(TypedDict, total=False):
 class DownloadOptionsFields(FileOptionsFields, total=False):
     """The keyword arguments of :class:`DownloadOptions`, for ``submit`` and for the constructors of downloaders."""
 
-    directory: str | os.PathLike[str]
+    directory: str | os.PathLike[str] | None
 
 
 @final
@@ -130,7 +130,8 @@ class DownloadOptions:
             raise TypeError(f"unknown download option {', '.join(sorted(unknown))}; known are {', '.join(_DEFAULTS)}")
         for name, default in _DEFAULTS.items():
             object.__setattr__(self, name, _CHECKS[name](name, fields[name]) if name in fields else default)  # type: ignore[literal-required]
-        object.__setattr__(self, "given", frozenset(fields))
+        left_alone = {"directory"} if self.directory is None else set[str]()
+        object.__setattr__(self, "given", frozenset(fields.keys() - left_alone))
 
     def __reduce__(self) -> tuple[object, ...]:
         fields = {name: getattr(self, name) for name in self.given}
@@ -169,7 +170,9 @@ def check_seconds(name: str, value: object) -> float:
     return float(value)
 
 
-def _directory(name: str, value: object) -> Path:
+def _directory(name: str, value: object) -> Path | None:
+    if value is None:
+        return None
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} is a str or a path, got {value!r}")
     text: object = os.fspath(cast("str | os.PathLike[str]", value))

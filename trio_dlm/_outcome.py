@@ -98,7 +98,7 @@ def judge(raised: BaseException | None, *, stopped: bool, swept: bool) -> Outcom
         error, rest = cast("BaseExceptionGroup[BaseException]", raised).split(Exception)
         is_crash = rest is not None and rest.split(trio.Cancelled)[1] is not None
     except Exception:  # noqa: BLE001  (a group takes part in its splitting; one that cannot be split goes on whole)
-        return Outcome(Ending.CRASH, rest=raised)
+        return Outcome(Ending.CRASH, rest=cast("BaseException", raised))
     assert error is None or isinstance(error, Exception)
     assert rest is not None, "a group of Exceptions only is an ExceptionGroup, which is an Exception"
     if is_crash:
