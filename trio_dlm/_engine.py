@@ -92,8 +92,8 @@ class Engine:
 
     @property
     def has_room(self) -> bool:
-        """Whether a new download may be queued now, ahead of nobody."""
-        return not self.line and self.schedule.pending < self.max_pending
+        """Whether a new download may be queued now.  It overtakes nobody: the step leaves no room while somebody waits."""
+        return self.schedule.pending < self.max_pending
 
     def check_door(self, action: str) -> None:
         """Refuse *action* when the block is being left.
@@ -126,7 +126,7 @@ class Engine:
         while not self._halted:
             if (download := self.schedule.grant()) is not None:
                 self._start(download)
-            elif self.line and self.schedule.pending < self.max_pending:
+            elif self.line and self.has_room:
                 self._take_in(self.line.admit())
             else:
                 break

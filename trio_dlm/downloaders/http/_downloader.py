@@ -50,7 +50,8 @@ class HttpDownloader:
         client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` with whatever it was given: proxy, certificates,
             auth, cookies, hooks, HTTP/2.  Its limits of time and its redirects are not used; its pool should have room
             for as many connections as downloads run at once.  It stays yours to close.  Left alone, a client of the
-            downloader's own, without cookies, which heeds the proxy variables of the environment and ``SSL_CERT_FILE``.
+            downloader's own, without cookies and with a connection for every request, which heeds the proxy variables
+            of the environment and ``SSL_CERT_FILE``.
         defaults: options for every download that it runs, below those of the manager's and of the request.
     """
 
