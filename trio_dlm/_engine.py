@@ -92,7 +92,7 @@ class Engine:
 
     @property
     def has_room(self) -> bool:
-        """Whether a new download may be queued now.  It overtakes nobody: the step leaves no room while somebody waits."""
+        """Whether a new download may be queued now, ahead of nobody: the step leaves no room while somebody waits."""
         return self.schedule.pending < self.max_pending
 
     def check_door(self, action: str) -> None:
