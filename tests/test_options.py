@@ -325,3 +325,9 @@ def test_seconds_become_a_float(value: float) -> None:
     seconds = check_seconds("timeout_s", value)
     assert type(seconds) is float
     assert seconds == value
+
+
+def test_a_directory_of_none_is_left_alone() -> None:
+    options = DownloadOptions(directory=None, max_bytes=1)
+    assert options.given == {"max_bytes"}
+    assert dataclasses.replace(options, max_bytes=2).directory is None

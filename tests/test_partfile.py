@@ -686,3 +686,27 @@ async def test_errors_are_ours(tmp_path: Path) -> None:
         await save(tmp_path)
     with pytest.raises(FileExistsError):
         await save(tmp_path)
+
+
+async def test_where_no_thread_can_be_started_the_part_is_deleted_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_thread(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.raises(ValueError, match="broke"):
+        async with target(tmp_path):
+            monkeypatch.setattr(trio.to_thread, "run_sync", no_thread)
+            raise ValueError("broke")
+    assert contents(tmp_path) == {}
+
+
+async def test_a_name_that_the_locale_cannot_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_ascii(path: object, *args: object, **kwargs: object) -> int:
+        str(path).encode("ascii")
+        raise AssertionError("the name is not ASCII")
+
+    monkeypatch.setattr(os, "open", in_ascii)
+    with pytest.raises(StorageError, match="UTF-8 locale"):
+        async with target(tmp_path, "é"):
+            pass
