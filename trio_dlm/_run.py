@@ -57,7 +57,7 @@ async def run_download(engine: Engine, download: Download) -> None:
         traceback = exc.__traceback__
         raised = exc.with_traceback(traceback and traceback.tb_next)
     job.close()
-    swept = trio.current_effective_deadline() == -math.inf
+    swept = raised is not None and trio.current_effective_deadline() == -math.inf
     outcome = judge(raised, stopped=scope.cancelled_caught, swept=swept)
     engine.run_ended(download, outcome, result, can_resume=job.can_resume)
     rest = outcome.rest
