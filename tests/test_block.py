@@ -758,14 +758,14 @@ async def test_nothing_starts_after_a_crash() -> None:
 
 async def test_very_many_are_cancelled_in_batches_so_that_others_get_their_turn() -> None:
     fake = FakeDownloader()
-    seen: set[int] = set()
+    seen: list[int] = []
     async with trio.open_nursery() as nursery:
         with pytest.raises(ValueError, match="mine"):
             async with open_manager(1, downloader=fake) as manager:
 
                 async def look() -> None:
                     while (cancelled := manager.get_stats().cancelled) < 4500:
-                        seen.add(cancelled)
+                        seen.append(cancelled)
                         await trio.lowlevel.checkpoint()
 
                 for n in range(4500):
