@@ -20,8 +20,6 @@ import trio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.machine.manager import DownloadManagerMachine
-from tests.machine.model import Violation
 from trio_dlm import DownloadStatus, DownloadTask
 from trio_dlm._admission import WaitingLine
 from trio_dlm._download import Download
@@ -29,6 +27,8 @@ from trio_dlm._engine import Engine
 from trio_dlm._events import EventHub
 from trio_dlm._outcome import Asked
 from trio_dlm._schedule import Schedule, _Lane
+from trio_dlm.testing._errors import LawBrokenError
+from trio_dlm.testing.machine._manager import DownloadManagerMachine
 
 Patch: TypeAlias = pytest.MonkeyPatch
 
@@ -324,7 +324,7 @@ REPLAYED: Final = [bug.program for bug in BUGS if bug.program is not None]
 @pytest.mark.parametrize("bug", BUGS, ids=str)
 def test_a_planted_bug_is_found(bug: Bug, monkeypatch: Patch) -> None:
     bug.plant(monkeypatch)
-    with pytest.raises((Violation, trio.TooSlowError), match=bug.said):
+    with pytest.raises((LawBrokenError, trio.TooSlowError), match=bug.said):
         if bug.program is None:
             run_state_machine_as_test(DownloadManagerMachine, settings=SEARCH)
         else:

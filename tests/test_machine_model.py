@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.machine.model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, PAUSED, PENDING, Left, Model, Violation
 from trio_dlm import DownloadStatus
 from trio_dlm._status import TRANSITIONS
+from trio_dlm.testing._errors import LawBrokenError
+from trio_dlm.testing._scripted import Left
+from trio_dlm.testing.machine._model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, PAUSED, PENDING, Model
 
 
 def see(model: Model, *changes: tuple[str, DownloadStatus]) -> None:
@@ -121,7 +123,7 @@ def test_a_cancel_wins_over_a_pause() -> None:
     submit(model, "a", starts=True)
     model.cancel("a")
     model.pause("a")
-    with pytest.raises(Violation, match="a became paused, though its body was cancelled, and to be cancelled"):
+    with pytest.raises(LawBrokenError, match="a became paused, though its body was cancelled, and to be cancelled"):
         model.observe("a", PAUSED, Left.CANCELLED)
 
 
@@ -141,7 +143,7 @@ def test_the_paused_are_cancelled_when_the_block_is_left(cancel: bool) -> None:
     else:
         model.observe("a", COMPLETED, Left.RETURNED)
         see(model, ("b", DOWNLOADING))
-        with pytest.raises(Violation, match="have not ended: b"):
+        with pytest.raises(LawBrokenError, match="have not ended: b"):
             model.check_all_ended()
         model.observe("b", COMPLETED, Left.RETURNED)
     model.check_all_ended()
@@ -159,9 +161,9 @@ def test_after_a_cut_off_the_tables_count() -> None:
     model.observe("b", CANCELLED, Left.NEVER_BEGAN)
     model.observe("late", CANCELLED, Left.NEVER_BEGAN)
     model.check_all_ended()
-    with pytest.raises(Violation, match="law 4: a went from cancelled to pending"):
+    with pytest.raises(LawBrokenError, match="law 4: a went from cancelled to pending"):
         model.observe("a", PENDING, Left.CANCELLED)
-    with pytest.raises(Violation, match="nobody submitted it"):
+    with pytest.raises(LawBrokenError, match="nobody submitted it"):
         model.observe("unheard of", PENDING, Left.CANCELLED)
 
 
@@ -170,7 +172,7 @@ def test_what_comes_out_of_turn_is_told() -> None:
     submit(model, "a")
     submit(model, "b")
     model.set_limit(1)
-    with pytest.raises(Violation, match="law 2 or 3: b became downloading, expected that a became downloading"):
+    with pytest.raises(LawBrokenError, match="law 2 or 3: b became downloading, expected that a became downloading"):
         model.observe("b", DOWNLOADING, Left.NEVER_BEGAN)
 
 
@@ -179,7 +181,7 @@ def test_what_does_not_come_is_told() -> None:
     submit(model, "a", starts=True)
     submit(model, "b")
     model.observe("a", COMPLETED, Left.RETURNED)
-    with pytest.raises(Violation, match="it should have happened in this step that b became downloading"):
+    with pytest.raises(LawBrokenError, match="it should have happened in this step that b became downloading"):
         model.check_nothing_is_due()
 
 
@@ -188,12 +190,12 @@ def test_what_nobody_asked_for_is_told(status: DownloadStatus) -> None:
     model = Model(limit=1)
     submit(model, "a", starts=True)
     model.observe("a", COMPLETED, Left.RETURNED)
-    with pytest.raises(Violation, match=f"a became {status.value}, though nothing called for it"):
+    with pytest.raises(LawBrokenError, match=f"a became {status.value}, though nothing called for it"):
         model.observe("a", status, Left.CANCELLED)
 
 
 def test_the_table_of_steps_is_the_same_as_that_of_the_library() -> None:
     # Written down twice on purpose; this is where an edit of one of them shows.
-    from tests.machine import model
+    from trio_dlm.testing.machine import _model as model
 
     assert {status: frozenset(model._STEPS.get(status, ())) for status in DownloadStatus} == TRANSITIONS

@@ -19,17 +19,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import run_state_machine_as_test
 from trio.testing import wait_all_tasks_blocked
 
-from tests.machine.runner import (
-    Bundle,
-    Livelock,
-    RunEndedError,
-    TrioStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
-from tests.machine.schedule import Tape
+from trio_dlm.testing._errors import LivelockError, RunEndedError
+from trio_dlm.testing.machine._runner import Bundle, TrioStateMachine, initialize, invariant, precondition, rule
+from trio_dlm.testing.machine._schedule import Tape
 
 FEW = settings(
     max_examples=10,
@@ -199,7 +191,7 @@ def test_a_spinning_step_is_a_livelock() -> None:
             while True:
                 await trio.lowlevel.checkpoint()
 
-    with pytest.raises(Livelock, match="100 ticks"):
+    with pytest.raises(LivelockError, match="100 ticks"):
         search(Spinning)
 
 
@@ -211,7 +203,7 @@ def test_a_tick_that_never_comes_is_a_livelock() -> None:
     state.do_nothing()
     guest = state._opened
     lost = guest._ticks.get()
-    with pytest.raises(Livelock, match=r"0\.01 real seconds"):
+    with pytest.raises(LivelockError, match=r"0\.01 real seconds"):
         guest.call(trio.lowlevel.checkpoint)
     # It would be abandoned, and with it trio; so it is found again.
     guest._ended = False

@@ -12,8 +12,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.machine.manager import DownloadManagerMachine
 from trio_dlm import _schedule
+from trio_dlm.testing.machine._manager import DownloadManagerMachine
 
 
 class SweepingMachine(DownloadManagerMachine):

@@ -15,9 +15,10 @@ from typing import final
 
 import trio
 
-from tests.machine.laws import Scene
-from tests.machine.model import FINAL, require
-from trio_dlm import TaskSnapshot
+from ... import TaskSnapshot
+from .._errors import require
+from ._laws import Scene
+from ._model import FINAL
 
 __all__ = ["Onlooker", "Reader"]
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from tests.machine.model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, FINAL, PAUSED, PENDING, Model, require
-from tests.machine.recorder import Recorder
-from tests.machine.scripted import Gate, ScriptedDownloader
-from trio_dlm import DownloadManager, DownloadResult, DownloadTask
+from ... import DownloadManager, DownloadResult, DownloadTask
+from .._errors import require
+from .._scripted import Gate, ScriptedDownloader
+from ._model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, FINAL, PAUSED, PENDING, Model
+from ._recorder import Recorder
 
 __all__ = ["Scene"]
 

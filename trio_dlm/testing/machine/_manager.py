@@ -19,24 +19,14 @@ import trio
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from tests.machine.laws import Scene
-from tests.machine.model import (
-    CANCELLED,
-    COMPLETED,
-    DOWNLOADING,
-    FAILED,
-    FINAL,
-    PAUSED,
-    PENDING,
-    Model,
-    Violation,
-    require,
-)
-from tests.machine.onlookers import Onlooker, Reader
-from tests.machine.recorder import Recorder
-from tests.machine.runner import Bundle, TrioStateMachine, initialize, invariant, multiple, precondition, rule
-from tests.machine.scripted import ScriptedDownloader
-from trio_dlm import DownloadManager, DownloadStatus, ManagerClosedError, NotFinishedError, QueueFullError, open_manager
+from ... import DownloadManager, DownloadStatus, ManagerClosedError, NotFinishedError, QueueFullError, open_manager
+from .._errors import LawBrokenError, require
+from .._scripted import ScriptedDownloader
+from ._laws import Scene
+from ._model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, FINAL, PAUSED, PENDING, Model
+from ._onlookers import Onlooker, Reader
+from ._recorder import Recorder
+from ._runner import Bundle, TrioStateMachine, initialize, invariant, multiple, precondition, rule
 
 __all__ = ["DownloadManagerMachine"]
 
@@ -177,7 +167,7 @@ class DownloadManagerMachine(TrioStateMachine):
             self.manager.submit_nowait("memory:too-late")
         except ManagerClosedError:
             return
-        raise Violation("law 1: a closed manager took a submit")
+        raise LawBrokenError("law 1: a closed manager took a submit")
 
     # Steps: submitting.
 
@@ -189,7 +179,7 @@ class DownloadManagerMachine(TrioStateMachine):
             self.manager.submit_nowait("memory:refused", lane=lane)
         except QueueFullError:
             return _NOBODY
-        raise Violation("admission: submit_nowait() queued a download where there was no room")
+        raise LawBrokenError("admission: submit_nowait() queued a download where there was no room")
 
     @rule(target=names, these=st.lists(_DOWNLOADS, min_size=2, max_size=5))
     def submit_some(self, these: Iterable[tuple[Hashable, Plan]]) -> Any:
@@ -244,7 +234,7 @@ class DownloadManagerMachine(TrioStateMachine):
             task.retry()
         except expected:
             return _NOBODY
-        raise Violation(f"retry: expected {expected.__name__} for {d}")
+        raise LawBrokenError(f"retry: expected {expected.__name__} for {d}")
 
     # Steps: what the outside world does.
 

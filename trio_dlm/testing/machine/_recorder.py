@@ -17,9 +17,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final, final
 
-from tests.machine.model import Left, Model, Violation
-from tests.machine.scripted import ScriptedDownloader
-from trio_dlm import DownloadManager, DownloadStatus
+from ... import DownloadManager, DownloadStatus
+from .._errors import LawBrokenError
+from .._scripted import Left, ScriptedDownloader
+from ._model import Model
 
 __all__ = ["Recorder"]
 
@@ -77,7 +78,7 @@ class Recorder(logging.Handler):
         status = self._manager.get_task(correlation_id).status
         if correlation_id not in self._names:
             if not self.newcomers:
-                raise Violation(f"conservation: {correlation_id} became {status.value}, and nobody submitted it")
+                raise LawBrokenError(f"conservation: {correlation_id} became {status.value}, and nobody submitted it")
             self.introduce(correlation_id, self.newcomers.pop(0))
         name = self._names[correlation_id]
         history = self.history.setdefault(name, [])
@@ -86,7 +87,7 @@ class Recorder(logging.Handler):
         left = Left.NEVER_BEGAN
         if history and history[-1] is DownloadStatus.DOWNLOADING:
             if correlation_id in self._downloader.bodies:
-                raise Violation(f"law 5: {name} became {status.value} while its body still ran")
+                raise LawBrokenError(f"law 5: {name} became {status.value} while its body still ran")
             left = self._downloader.take_left(correlation_id)
         history.append(status)
         self._model.observe(name, status, left)

@@ -12,18 +12,28 @@ Rules that hold here:
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
 import trio
 
-from tests.machine.model import Left
-from trio_dlm import DownloadJob, DownloadResult
+from .._records import DownloadResult
+from ..downloaders._protocol import DownloadJob
 
-__all__ = ["Gate", "ScriptedDownloader"]
+__all__ = ["Gate", "Left", "ScriptedDownloader"]
 
 _NOWHERE: Final = Path("/nowhere")
+
+
+class Left(enum.Enum):
+    """How the body of a download was left; the values complete "its body …"."""
+
+    RETURNED = "returned"
+    RAISED = "raised"
+    CANCELLED = "was cancelled"
+    NEVER_BEGAN = "never began"
 
 
 @final

@@ -8,19 +8,20 @@ Rules that hold here:
   very same step, in order; :meth:`Model.observe` takes what really happened;
 - only the end of a run comes by itself; then the way in which its body was left decides the status, and the model goes
   on from there.  So whoever wins a race, everything that follows is known;
-- what does not fit is a :class:`Violation` that names the law.
+- what does not fit is a :class:`LawBrokenError` that names the law.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Final, TypeAlias, final
 
-from trio_dlm import DownloadStatus
+from ..._status import DownloadStatus
+from .._errors import LawBrokenError, require
+from .._scripted import Left
 
 __all__ = [
     "CANCELLED",
@@ -31,10 +32,7 @@ __all__ = [
     "PAUSED",
     "PENDING",
     "Entry",
-    "Left",
     "Model",
-    "Violation",
-    "require",
 ]
 
 Name: TypeAlias = str
@@ -58,25 +56,6 @@ _STEPS: Final[dict[DownloadStatus, set[DownloadStatus]]] = {
 
 # Which law speaks about a change that is wrong or missing.
 _LAWS: Final = {PENDING: "admission", DOWNLOADING: "law 2 or 3"}
-
-
-class Left(enum.Enum):
-    """How the body of a download was left; the values complete "its body …"."""
-
-    RETURNED = "returned"
-    RAISED = "raised"
-    CANCELLED = "was cancelled"
-    NEVER_BEGAN = "never began"
-
-
-class Violation(AssertionError):
-    """A manager broke a law."""
-
-
-def require(condition: object, law: str) -> None:
-    """Raise :class:`Violation` unless *condition* holds."""
-    if not condition:
-        raise Violation(law)
 
 
 @final
@@ -250,7 +229,7 @@ class Model:
         """*name* has become *status*; if this is the end of a run, its body was *left* like that.
 
         Raises:
-            Violation: it should not have.
+            LawBrokenError: it should not have.
         """
         if self._due:
             due = self._due.popleft()
@@ -273,11 +252,11 @@ class Model:
         """Look whether all has happened that had to.
 
         Raises:
-            Violation: it has not.
+            LawBrokenError: it has not.
         """
         if self._due:
             due = self._due[0]
-            raise Violation(f"{_law_on(due)}: it should have happened in this step that {_said(due)}")
+            raise LawBrokenError(f"{_law_on(due)}: it should have happened in this step that {_said(due)}")
 
     def check_all_ended(self) -> None:
         """Look whether nothing is left open now that the block has been left (law 1)."""

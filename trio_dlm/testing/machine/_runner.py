@@ -9,7 +9,7 @@ Rules that hold here:
   def`` step runs in one task of the run, the driver, and takes as many ticks as it needs.  A tick where none is
   needed hides races;
 - nothing is settled in passing: a machine that wants rest has a step for it;
-- the clock is virtual.  A step that cannot end is a ``TooSlowError`` at once, one that spins is a :class:`Livelock`;
+- the clock is virtual.  A step that cannot end is a ``TooSlowError`` at once, one that spins is a :class:`LivelockError`;
 - the driver stays runnable, so trio never waits for I/O in a thread, and the same choices give the same run;
 - the host's side is protected from ``KeyboardInterrupt``, which leaves it between two ticks or not at all;
 - only ``rule``, ``initialize``, ``invariant`` and ``teardown`` of Hypothesis are used, and nothing that it does not
@@ -33,7 +33,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, multipl
 from hypothesis.strategies import SearchStrategy
 from trio.testing import MockClock
 
-from tests.machine.schedule import Tape, tapes
+from .._errors import LivelockError, RunEndedError
+from ._schedule import Tape, tapes
 
 if TYPE_CHECKING:
     from outcome import Outcome
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Bundle",
     "GuestRun",
-    "Livelock",
-    "RunEndedError",
     "TrioStateMachine",
     "consumes",
     "initialize",
@@ -56,14 +55,6 @@ _T = TypeVar("_T")
 
 # What Hypothesis takes and gives; it names the arguments by keyword.
 _Step: TypeAlias = Callable[..., Any]
-
-
-class Livelock(AssertionError):
-    """A step went on and on without time passing, or nothing at all happened for a while of real time."""
-
-
-class RunEndedError(RuntimeError):
-    """The run of trio was over before the machine was."""
 
 
 @final
@@ -124,7 +115,7 @@ class GuestRun:
 
         Raises:
             TooSlowError: it cannot end: everybody waits, and nobody for the clock.
-            Livelock: it spins.
+            LivelockError: it spins.
             BaseException: what it raised, or what ended the run meanwhile.
         """
         self.check_alive()
@@ -197,11 +188,11 @@ class GuestRun:
                 tick = self._ticks.get(timeout=self._wall_timeout_s)
             except queue.Empty:
                 self._ended = True
-                raise Livelock(f"no tick of the scheduler for {self._wall_timeout_s:g} real seconds") from None
+                raise LivelockError(f"no tick of the scheduler for {self._wall_timeout_s:g} real seconds") from None
             tick()
             taken += 1
             if taken > self._max_ticks:
-                raise Livelock(f"this step did not end within {self._max_ticks} ticks of the scheduler")
+                raise LivelockError(f"this step did not end within {self._max_ticks} ticks of the scheduler")
 
 
 class TrioStateMachine(RuleBasedStateMachine):

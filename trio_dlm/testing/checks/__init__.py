@@ -1,0 +1,1 @@
+"""What is checked of downloaders and of whole scenarios: every promise, under every fault."""
