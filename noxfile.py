@@ -91,6 +91,27 @@ def tests_all(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not slow"]))
 
 
+# The tests of what stands on Hypothesis' state machines, strategies and settings.  Those that count what is drawn are
+# not among them: how evenly it draws changes from one version to the next.
+USE_HYPOTHESIS: Final = ("machine_*", "manager_machine", "model_log", "profiles", "programs")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("hypothesis", ["oldest", "newest"])
+def tests_hypothesis(session: nox.Session, hypothesis: str) -> None:
+    """Run the tests of the harness with the oldest Hypothesis that it supports, and with the newest.
+
+    Arguments go to pytest.
+    """
+    session.install("-e", ".[all]", *groups("test"))
+    if hypothesis == "oldest":
+        extra = PROJECT["project"]["optional-dependencies"]["testing"]
+        (bound,) = (each for each in extra if each.startswith("hypothesis"))
+        session.install(bound.replace(">=", "=="))
+    files = [str(path) for pattern in USE_HYPOTHESIS for path in sorted(Path("tests").glob(f"test_{pattern}.py"))]
+    session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not slow", *files]))
+
+
 # All its rules, the optional ones too, but: 910 and 911 ask for a checkpoint of every async function, private ones and
 # context managers included, where tests ask it of the public ones; 114 wants a list kept of all functions that take a
 # task_status; 127 would have httpx replaced, and we take both.

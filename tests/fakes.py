@@ -10,13 +10,22 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import copy_context
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from trio_dlm import DownloadJob, DownloadManager, DownloadResult, DownloadStatus, DownloadTask, TaskSnapshot
+from trio_dlm import (
+    DownloadJob,
+    DownloadManager,
+    DownloadRequest,
+    DownloadResult,
+    DownloadStatus,
+    DownloadTask,
+    TaskSnapshot,
+)
 from trio_dlm._download import Download
 from trio_dlm._events import Subscription
 
@@ -25,8 +34,10 @@ __all__ = [
     "Gate",
     "Resource",
     "StatusLog",
+    "Steps",
     "drain",
     "instant",
+    "make_download",
     "run_in_virtual_time",
     "run_shuffled",
     "saved",
@@ -63,6 +74,12 @@ def queue_one(manager: DownloadManager, name: str, lane: Hashable = None) -> Dow
 async def instant(job: DownloadJob) -> DownloadResult:
     """Return a result without waiting for anything."""
     return saved(job)
+
+
+def make_download(name: str = "a", lane: Hashable = None) -> Download:
+    """Make a download that no manager has."""
+    request = DownloadRequest(url(name))
+    return Download(request, instant, copy_context(), correlation_id=name, lane=lane, parent_id=None, retry_of=None)
 
 
 class Gate:
@@ -164,6 +181,24 @@ class Resource:
             await trio.lowlevel.checkpoint()
         if self._fails_on == "exit":
             raise OSError(f"{self._name} cannot be left")
+
+
+class Steps(trio.abc.Instrument):
+    """Counts how often the trio task of this name gets its turn."""
+
+    def __init__(self, name: str) -> None:
+        self.count = 0
+        self._name = name
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.count += task.name == self._name
+
+    def __enter__(self) -> Self:
+        trio.lowlevel.add_instrument(self)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        trio.lowlevel.remove_instrument(self)
 
 
 class StatusLog:

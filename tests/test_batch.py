@@ -94,6 +94,9 @@ async def test_an_empty_batch_has_ended() -> None:
         assert await batch.cancel() is False
         assert batch.progress == Progress(total_bytes=0, phase=DownloadPhase.ENDED)
         assert batch.progress.fraction == 1.0
+        # There is nothing to remember it for.
+        with pytest.raises(UnknownTaskError):
+            await manager.cancel("p")
 
 
 # All or nothing.
@@ -312,9 +315,22 @@ async def test_one_that_is_resumed_when_its_batch_has_been_queued_is_queued_at_o
         # The batch is queued but for the paused one, and submit_many did not wait for it.
         assert fake.running == ["b"]
         assert manager.resume("d")
+        assert manager.get_task("d")._download.is_admitted is True
         assert manager.get_stats().pending == 2
         fake.finish(*"bcd")
     assert fake.begun == [*"abcd"]
+
+
+async def test_one_that_was_queued_and_is_paused_and_resumed_does_not_wait_for_the_rest_of_its_batch() -> None:
+    fake = FakeDownloader()
+    async with open_manager(0, downloader=fake, max_pending=1) as manager, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: manager.submit_many(named("ab")))
+        await settle()
+        assert await manager.pause("a")
+        assert manager.resume("a")
+        assert manager.get_stats().pending == 2
+        manager.max_concurrent = 1
+        fake.finish("a", "b")
 
 
 async def test_one_that_is_resumed_before_its_turn_is_cancelled_with_a_submit_many_that_is() -> None:

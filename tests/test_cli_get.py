@@ -15,8 +15,8 @@ import pytest
 import trio
 
 from tests.command import PATIENCE_S, Glass, command, environment, files_in, start_command
-from tests.origin import Connection, Origin, Request, head, open_origin, reply
 from trio_dlm.cli import run
+from trio_dlm.testing.origin import Connection, Origin, Request, head, open_origin, reply
 
 BODY = b"what was fetched"
 FULL = Path("/dev/full")
@@ -104,8 +104,8 @@ async def test_headers_and_credentials_are_sent(origin: Origin, tmp_path: Path) 
     done = await command("get", origin.url("/a.bin"), "-H", "X-Key: one", "--user", "me:p:w", cwd=tmp_path)
     assert done.code == 0
     (asked,) = origin.requests
-    assert asked.headers["x-key"] == "one"
-    assert base64.b64decode(asked.headers["authorization"].removeprefix("Basic ")) == b"me:p:w"
+    assert asked.header("x-key") == "one"
+    assert base64.b64decode(dict(asked.headers)["authorization"].removeprefix("Basic ")) == b"me:p:w"
 
 
 async def test_an_input_file_brings_urls_and_what_is_said_of_each(origin: Origin, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_an_input_file_brings_urls_and_what_is_said_of_each(origin: Origin
     assert (done.code, done.err) == (0, "")
     assert files_in(tmp_path) == ["c.bin", "first", "list.txt", "sub/b.bin"]
     # The command line comes first, and one at a time keeps the order.
-    assert [(each.target, each.headers["x-key"]) for each in origin.requests] == [
+    assert [(each.target, each.header("x-key")) for each in origin.requests] == [
         ("/c.bin", "all"),
         ("/a.bin", "own"),
         ("/b.bin", "all"),

@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from tests.command import files_in, start_command
-from tests.origin import Connection, Origin, Request, head, open_origin, reply
 from trio_dlm.cli._signals import Interrupts
+from trio_dlm.testing.origin import Connection, Origin, Request, head, open_origin, reply
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
+import string
 from itertools import pairwise
 from typing import Any
 
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, drain, queue, queue_one, settle, url
+from tests.fakes import FakeDownloader, drain, make_download, queue, queue_one, settle, url
 from trio_dlm import (
     DownloadPhase,
     DownloadStatus,
@@ -18,6 +20,8 @@ from trio_dlm import (
     UnknownTaskError,
     open_manager,
 )
+from trio_dlm._download import Download
+from trio_dlm._events import EventHub
 
 pytestmark = pytest.mark.virtual_time
 
@@ -634,3 +638,181 @@ async def test_the_sequence_rises_with_progress_also_while_nobody_watches() -> N
         assert [snapshot.progress.received_bytes for snapshot in seen] == [0, 100, 200, 300]
         assert all(one.sequence < other.sequence for one, other in pairwise(seen))
         fake.finish("a")
+
+
+# The hub and a subscription without a manager.
+
+
+class Room:
+    """A hub, and downloads whose states the test sets."""
+
+    def __init__(self, names: str) -> None:
+        self.given: list[str] = []
+        self.protected: list[bool] = []
+        self.hub = EventHub(self._give)
+        self.downloads = {name: make_download(name) for name in names}
+        for download in self.downloads.values():
+            download.status = DOWNLOADING
+
+    def _give(self, download: Download) -> None:
+        self.given.append(download.correlation_id)
+        self.protected.append(trio.lowlevel.currently_ki_protected())
+
+    def watch(self, *, min_interval_s: float, only: str | None = None) -> Subscription:
+        return Subscription(
+            self.hub,
+            only=None if only is None else frozenset(self.downloads[name] for name in only),
+            present=self.downloads.values,
+            min_interval_s=min_interval_s,
+        )
+
+    def change(self, name: str, status: DownloadStatus = DOWNLOADING) -> None:
+        self.downloads[name].status = status
+        self.hub.note(self.downloads[name])
+
+
+def test_the_hub_is_quiet_exactly_while_nobody_watches() -> None:
+    room = Room("a")
+    everything, one = room.watch(min_interval_s=0), room.watch(min_interval_s=0, only="a")
+    assert room.hub.quiet is True
+    room.hub.attach(everything, None)
+    assert room.hub.quiet is False
+    room.hub.attach(one, room.downloads.values())
+    assert room.hub.quiet is False
+    room.hub.detach(everything, None)
+    assert room.hub.quiet is False
+    room.hub.attach(everything, None)
+    room.hub.detach(one, room.downloads.values())
+    assert room.hub.quiet is False
+    room.hub.detach(everything, None)
+    assert room.hub.quiet is True
+
+
+async def test_a_left_subscription_holds_nothing() -> None:
+    room = Room("ab")
+    async with room.watch(min_interval_s=10) as events:
+        await drain(events)
+        room.change("a")
+        room.change("b", COMPLETED)
+        assert events._changes
+        assert events._held
+        assert events._ready
+    assert not events._changes
+    assert not events._held
+    assert not events._ready
+
+
+async def test_ctrl_c_strikes_neither_in_a_read_nor_in_a_change_that_is_handed_over() -> None:
+    room = Room("a")
+    async with room.watch(min_interval_s=0) as events, trio.open_nursery() as nursery:
+        # The first is there already, the second is handed over by whoever makes the change.
+        await events.__anext__()
+        nursery.start_soon(events.__anext__)
+        await settle()
+        assert not trio.lowlevel.currently_ki_protected()
+        room.change("a")
+    assert room.protected == [True, True]
+
+
+async def test_held_back_changes_that_become_final_come_in_the_order_in_which_they_first_happened() -> None:
+    room = Room("abc")
+    async with room.watch(min_interval_s=10) as events:
+        await drain(events)
+        for name in "abc":
+            room.change(name)
+        for name in "cab":
+            room.change(name, COMPLETED)
+        assert brief(await drain(events)) == ["a completed", "b completed", "c completed"]
+
+
+async def test_a_change_that_became_final_while_it_was_held_back_is_delivered_once() -> None:
+    room = Room("a")
+    async with room.watch(min_interval_s=10) as events:
+        await drain(events)
+        room.change("a")
+        room.change("a", COMPLETED)
+        room.change("a", COMPLETED)
+        # When that which was held back would have been due nobody has read the end yet.
+        await trio.sleep(20)
+        assert brief(await drain(events)) == ["a completed"]
+
+
+async def test_a_change_that_has_become_due_and_then_final_before_it_was_read_is_delivered_once() -> None:
+    room = Room("ab")
+    async with room.watch(min_interval_s=10) as events:
+        await drain(events)
+        room.change("a")
+        room.change("b")
+        await trio.sleep(20)
+        assert brief([await events.__anext__()]) == ["a downloading"]
+        room.change("b", COMPLETED)
+        assert brief(await drain(events)) == ["b completed"]
+
+
+async def test_a_reader_does_not_wake_for_what_was_held_back_of_an_ended_download() -> None:
+    room = Room("a")
+    async with trio.open_nursery() as nursery:
+        reader = await start_reader(nursery, room.watch(min_interval_s=10))
+        room.change("a")
+        await settle()
+        room.change("a", COMPLETED)
+        await settle()
+        assert reader.take() == ["a downloading", "a completed"]
+        assert trio.lowlevel.current_statistics().seconds_to_next_deadline > 1000
+        nursery.cancel_scope.cancel(reason="seen enough")
+
+
+@pytest.mark.parametrize("min_interval_s", [0.5, 1, 2.5])
+async def test_every_interval_is_kept_to(min_interval_s: float) -> None:
+    room = Room("a")
+    async with trio.open_nursery() as nursery:
+        reader = await start_reader(nursery, room.watch(min_interval_s=min_interval_s))
+        room.change("a")
+        await trio.sleep(10)
+        began, second = reader.times
+        assert second - began == min_interval_s
+        nursery.cancel_scope.cancel(reason="seen enough")
+
+
+async def test_what_is_held_back_when_the_manager_closes_is_delivered_when_it_is_due() -> None:
+    room = Room("a")
+    async with trio.open_nursery() as nursery:
+        reader = await start_reader(nursery, room.watch(min_interval_s=10))
+        room.change("a")
+        room.hub.close()
+        await settle()
+        assert not reader.over
+    assert brief(reader.got) == ["a downloading", "a downloading"]
+
+
+@pytest.mark.parametrize(("held", "borne"), [(36, 27), (35, 26)])
+async def test_the_sweep_comes_with_the_first_stale_entry_too_many(held: int, borne: int) -> None:
+    names = string.printable[:held]
+    room = Room(names)
+    async with room.watch(min_interval_s=10) as events:
+        await drain(events)
+        for name in names:
+            room.change(name)
+        counts = []
+        for name in names[1:]:
+            room.change(name, COMPLETED)
+            await drain(events)
+            counts.append(len(events._held))
+    # A few are borne, and twice as many as there are changes, the end that comes included.
+    assert counts == [*[held] * borne, *[held - borne - 1] * (held - borne - 1)]
+
+
+async def test_what_is_held_back_is_still_in_order_after_the_sweep() -> None:
+    names = string.printable[:36]
+    room = Room(names)
+    async with room.watch(min_interval_s=10) as events:
+        await drain(events)
+        for name in names:
+            room.change(name)
+        # Throwing out the first moves the others about.
+        for name in (names[0], *names[2:29]):
+            room.change(name, COMPLETED)
+            await drain(events)
+        held = events._held.copy()
+        assert [entry[2].correlation_id for entry in sorted(held)] == [names[1], *names[29:]]
+        assert [heapq.heappop(held) for _ in events._held] == sorted(events._held)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, StatusLog, drain, instant, queue, queue_one, settle, url
+from tests.fakes import FakeDownloader, StatusLog, drain, instant, make_download, queue, queue_one, settle, url
 from trio_dlm import (
     DownloadCancelledError,
     DownloadFailedError,
@@ -30,7 +30,7 @@ from trio_dlm import (
     UncollectedFailuresError,
     open_manager,
 )
-from trio_dlm._failures import KEPT, clear_frames, in_short
+from trio_dlm._failures import KEPT, clear_frames, failure_of, in_short, in_words
 
 pytestmark = pytest.mark.virtual_time
 
@@ -152,7 +152,26 @@ async def test_a_failure_that_was_forgotten_long_ago_still_leaves_the_block() ->
             queue(manager, "a", "b")
             fake.fail("a")
             fake.finish("b")
-    assert uncollected_in(caught).total == 1
+    group = uncollected_in(caught)
+    assert group.total == 1
+    assert [m.correlation_id for m in group.exceptions if isinstance(m, DownloadFailedError)] == ["a"]
+
+
+async def test_one_after_the_first_hundred_that_was_asked_for_steps_in_for_nobody() -> None:
+    fake = FakeDownloader()
+    names = [f"{n}" for n in range(KEPT + 3)]
+    with pytest.raises(ExceptionGroup) as caught:
+        async with open_manager(1, downloader=fake) as manager:
+            tasks = queue(manager, *names)
+            for name in names:
+                fake.fail(name)
+            await manager.wait_idle()
+            for n in (0, 1, KEPT, KEPT + 1):
+                await tasks[n].wait()
+    group = uncollected_in(caught)
+    assert group.total == 99
+    shown = [member.correlation_id for member in group.exceptions if isinstance(member, DownloadFailedError)]
+    assert shown == [*names[2:KEPT], names[KEPT + 2]]
 
 
 async def test_parts_of_the_group_are_groups_of_the_same_kind() -> None:
@@ -598,6 +617,17 @@ async def test_a_reason_is_one_line_of_no_more_than_two_thousand_characters() ->
     assert len(task.reason) == 2000
 
 
+@pytest.mark.parametrize(
+    ("length", "shown"), [(2000, "x" * 2000), (2001, "x" * 1999 + "…")], ids=["just short enough", "too long"]
+)
+def test_a_reason_of_two_thousand_characters_is_not_cut(length: int, shown: str) -> None:
+    assert in_words(TransferError("x" * length), url("a")) == shown
+
+
+def test_a_failure_without_words_has_an_unknown_reason() -> None:
+    assert failure_of(make_download("a")).reason == "unknown"
+
+
 # What a kept error keeps.
 
 
@@ -750,7 +780,9 @@ async def test_failures_that_nobody_remembers_are_still_counted() -> None:
                 await task.wait()
     group = uncollected_in(caught)
     assert group.total == 5
-    assert "forgotten" in str(group.exceptions[0])
+    assert [str(member) for member in group.exceptions] == [
+        "failures after the first 100 were logged, and forgotten with their downloads"
+    ]
 
 
 def test_an_exception_that_cannot_say_what_it_is_is_named_by_its_type() -> None:

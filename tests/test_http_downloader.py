@@ -20,7 +20,6 @@ import pytest
 import trio
 import trustme
 
-from tests.origin import Connection, Origin, Request, head, open_origin, reply
 from trio_dlm._errors import (
     ChecksumMismatchError,
     ConnectionFailedError,
@@ -44,6 +43,7 @@ from trio_dlm._records import DownloadRequest, DownloadResult
 from trio_dlm._status import DownloadPhase
 from trio_dlm.downloaders import DownloadJob
 from trio_dlm.downloaders.http import HttpDownloader, _client
+from trio_dlm.testing.origin import Connection, Origin, Request, head, open_origin, reply
 
 MIB = 1024 * 1024
 BODY = b"what was fetched"
@@ -437,12 +437,12 @@ async def test_headers_and_credentials_stay_with_the_origin_that_was_named(
         other.reply("/c", redirect(origin.url("/d")))
         origin.reply("/d", reply(BODY))
         await fetch(downloader, first, directory, headers={**SECRETS, "User-Agent": "me", "Accept": "x/y"})
-        assert [request.headers.get("x-api-key") for request in origin.requests] == ["hunter2"] * 3
+        assert [request.header("x-api-key") for request in origin.requests] == ["hunter2"] * 3
         (stranger,) = other.requests
     assert b"hunter2" not in stranger.raw
-    assert stranger.headers["user-agent"] == "me"
-    assert stranger.headers["accept"] == "x/y"
-    assert stranger.headers["accept-encoding"] == "identity"
+    assert stranger.header("user-agent") == "me"
+    assert stranger.header("accept") == "x/y"
+    assert stranger.header("accept-encoding") == "identity"
     assert contents(directory) == {"a": BODY}
 
 
@@ -459,8 +459,8 @@ async def test_user_info_becomes_basic_credentials(downloader: HttpDownloader, o
     origin.reply("/a", reply(BODY))
     await fetch(downloader, origin.url("/a", userinfo="us%40er:pa:ss"), directory)
     (request,) = origin.requests
-    assert request.headers["authorization"] == "Basic dXNAZXI6cGE6c3M="
-    assert request.headers["host"] == f"127.0.0.1:{origin.port}"
+    assert request.header("authorization") == "Basic dXNAZXI6cGE6c3M="
+    assert request.header("host") == f"127.0.0.1:{origin.port}"
 
 
 # Names.
@@ -820,7 +820,7 @@ async def test_defaults_stand_below_the_options_of_a_request(origin: Origin, tmp
         job.options = DownloadOptions(directory=tmp_path / "requests").over(job.options)
         assert (await downloader.download(job)).path == tmp_path / "requests" / "c"
     first, second = origin.requests
-    assert (first.headers.get("x-one"), second.headers.get("x-one")) == ("1", None)
+    assert (first.header("x-one"), second.header("x-one")) == ("1", None)
 
 
 async def test_outside_of_its_block_it_downloads_nothing(directory: Path) -> None:
@@ -849,8 +849,8 @@ async def test_a_client_of_the_users_own_is_used_and_left_open(library: Any, ori
             await fetch(downloader, url, directory)
         assert not client.is_closed
     (request,) = origin.requests
-    assert request.headers["x-mine"] == "1"
-    assert request.headers["authorization"] == "Basic dXNlcjpwYXNz"
+    assert request.header("x-mine") == "1"
+    assert request.header("authorization") == "Basic dXNlcjpwYXNz"
 
 
 async def test_a_client_that_is_none_is_misuse() -> None:

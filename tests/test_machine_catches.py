@@ -20,12 +20,13 @@ import trio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from trio_dlm import DownloadStatus, DownloadTask
+from trio_dlm import DownloadBatch, DownloadManager, DownloadStatus, DownloadTask, _block, _run, _task
 from trio_dlm._admission import WaitingLine
 from trio_dlm._download import Download
 from trio_dlm._engine import Engine
 from trio_dlm._events import EventHub
-from trio_dlm._outcome import Asked
+from trio_dlm._failures import FailureLedger
+from trio_dlm._outcome import Asked, Ending, Outcome, judge, status_after
 from trio_dlm._schedule import Schedule, _Lane
 from trio_dlm.testing._errors import LawBrokenError
 from trio_dlm.testing.machine._manager import DownloadManagerMachine
@@ -62,6 +63,7 @@ def replay(program: Callable[[DownloadManagerMachine], None]) -> None:
     machine = DownloadManagerMachine()
     try:
         program(machine)
+        machine.check()
     finally:
         machine.teardown()
 
@@ -168,7 +170,7 @@ def forget_to_step_after_a_cancel(patch: Patch) -> None:
 
 
 def make_room_for_who_waits(machine: DownloadManagerMachine) -> None:
-    _, queued = machine.open(limit=1, max_pending=1, first=[(None, "wait"), (None, "wait")])
+    _, queued = machine.open(limit=1, options={"max_pending": 1}, first=[(None, "wait"), (None, "wait")])
     machine.submit_soon()
     machine.tick()
     machine.cancel(queued)
@@ -225,6 +227,13 @@ def let_a_pause_beat_a_cancel(patch: Patch) -> None:
             download.asked = Asked.PAUSE
 
     patch.setattr(Engine, "pause", pause_anyway)
+
+
+def pause_one_that_is_being_cancelled(machine: DownloadManagerMachine) -> None:
+    (download,) = machine.open(limit=1, first=[(None, "wait")])
+    machine.settle()
+    machine.request_cancel(download)
+    machine.pause(download)
 
 
 # One end.
@@ -288,6 +297,216 @@ def wake_nobody_at_the_end(patch: Patch) -> None:
     patch.setattr(Engine, "_end", end_silently)
 
 
+# Leaving.
+
+
+def leave_the_door_open(patch: Patch) -> None:
+    patch.setattr(Engine, "close_door", lambda _engine: None)
+
+
+def leave_and_submit(machine: DownloadManagerMachine) -> None:
+    machine.open(limit=1, first=[(None, "wait")])
+    machine.leave()
+    machine.tick()
+    machine.submit()
+
+
+def forget_the_paused_when_the_block_is_left(patch: Patch) -> None:
+    async def drain(engine: Engine) -> None:
+        engine.close_door()
+        engine.limits_changed()
+        await engine.wait_all_ended()
+
+    patch.setattr(Engine, "drain", drain)
+
+
+def leave_with_one_paused(machine: DownloadManagerMachine) -> None:
+    (download,) = machine.open(limit=1, first=[(None, "wait")])
+    machine.pause(download)
+    machine.leave()
+    machine.settle()
+
+
+def let_the_queue_go_on_when_the_body_has_raised(patch: Patch) -> None:
+    async def end_all(engine: Engine, _on_exit: object, _leaving: object) -> None:
+        await engine.drain()
+
+    patch.setattr(_block, "_end_all", end_all)
+
+
+def leave_by_an_error(machine: DownloadManagerMachine) -> None:
+    machine.open(limit=1, first=[(None, "wait"), (None, "wait")])
+    machine.leave("by an error")
+    machine.settle()
+
+
+# Crashes and failures.
+
+
+def swallow_a_crash(patch: Patch) -> None:
+    def judge_mildly(raised: BaseException | None, *, stopped: bool, swept: bool) -> Outcome:
+        outcome = judge(raised, stopped=stopped, swept=swept)
+        if outcome.ending is Ending.CRASH:
+            return Outcome(Ending.ERROR, error=RuntimeError("it crashed"))
+        return outcome
+
+    patch.setattr(_run, "judge", judge_mildly)
+
+
+def crash_alone(machine: DownloadManagerMachine) -> None:
+    (download,) = machine.open(limit=1, first=[(None, "wait")])
+    machine.crash(download)
+    machine.settle()
+
+
+def call_a_bystander_cancelled(patch: Patch) -> None:
+    def look_up(_engine: Engine, download: Download, outcome: Outcome) -> DownloadStatus:
+        return status_after(outcome.ending, download.asked)
+
+    patch.setattr(Engine, "_status_after", look_up)
+
+
+def crash_beside_another(machine: DownloadManagerMachine) -> None:
+    download, _ = machine.open(limit=2, first=[(None, "wait"), (None, "wait")])
+    machine.settle()
+    machine.crash(download)
+    machine.settle()
+
+
+def start_the_next_after_a_crash(patch: Patch) -> None:
+    patch.setattr(Engine, "_let_go_on", lambda _engine, _outcome: None)
+
+
+def crash_with_one_queued(machine: DownloadManagerMachine) -> None:
+    download, _ = machine.open(limit=1, first=[(None, "wait"), (None, "wait")])
+    machine.crash(download)
+    machine.settle()
+
+
+def drop_uncollected_failures(patch: Patch) -> None:
+    patch.setattr(FailureLedger, "enter", lambda _ledger, _download: None)
+    patch.setattr(FailureLedger, "strike", lambda _ledger, _download: None)
+
+
+def fail_alone(machine: DownloadManagerMachine) -> None:
+    machine.open(limit=1, first=[(None, "fail")])
+
+
+def raise_what_was_asked_for(patch: Patch) -> None:
+    patch.setattr(FailureLedger, "strike", lambda _ledger, _download: None)
+
+
+def fail_with_somebody_waiting(machine: DownloadManagerMachine) -> None:
+    (download,) = machine.open(limit=1, first=[(None, "wait")])
+    machine.wait(download)
+    machine.settle()
+    machine.fail(download)
+
+
+def say_nothing_of_failures_beside_an_error(patch: Patch) -> None:
+    outcome_of = _block._outcome_of
+    patch.setattr(_block, "_outcome_of", lambda leaving, _uncollected: outcome_of(leaving, 0))
+
+
+def leave_by_an_error_after_a_failure(machine: DownloadManagerMachine) -> None:
+    machine.open(limit=1, first=[(None, "fail")])
+    machine.settle()
+    machine.leave("by an error")
+
+
+# Callers and batches.
+
+
+def leave_the_download_of_a_cancelled_caller_alone(patch: Patch) -> None:
+    async def download(manager: DownloadManager, url: str, **arguments: Any) -> Any:
+        return await (await manager.submit(url, **arguments)).result()
+
+    patch.setattr(DownloadManager, "download", download)
+
+
+def call_and_hang_up(machine: DownloadManagerMachine) -> None:
+    machine.open(limit=1)
+    download = machine.call()
+    machine.settle()
+    machine.hang_up(download)
+    machine.settle()
+
+
+def lose_the_last_of_a_batch(patch: Patch) -> None:
+    queue_all = DownloadManager._queue_all
+
+    async def queue_most(manager: DownloadManager, batch: DownloadBatch) -> None:
+        await queue_all(manager, DownloadBatch(batch.parent_id, batch[:-1]))
+
+    patch.setattr(DownloadManager, "_queue_all", queue_most)
+
+
+def submit_two_at_once(machine: DownloadManagerMachine) -> None:
+    machine.open(limit=1)
+    machine.submit_many([None, None])
+    machine.settle()
+
+
+def leave_what_was_queued_of_a_batch(patch: Patch) -> None:
+    async def cancel_nothing(_batch: DownloadBatch, _reason: str | None = None) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
+    patch.setattr(DownloadBatch, "cancel", cancel_nothing)
+
+
+def give_up_a_batch(machine: DownloadManagerMachine) -> None:
+    machine.open(limit=1, options={"max_pending": 1})
+    machine.submit_many([None, None, None])
+    machine.settle()
+    machine.give_up_batch()
+    machine.settle()
+
+
+def stop_most_of_a_batch(patch: Patch) -> None:
+    cancel = DownloadBatch.cancel
+
+    async def cancel_most(batch: DownloadBatch, reason: str | None = None) -> bool:
+        return await cancel(DownloadBatch(batch.parent_id, batch[:-1]), reason)
+
+    patch.setattr(DownloadBatch, "cancel", cancel_most)
+
+
+def cancel_a_batch(machine: DownloadManagerMachine) -> None:
+    machine.open(limit=1)
+    machine.submit_many([None, None])
+    machine.settle()
+    machine.cancel_batch()
+
+
+# Downloads that stop themselves, and what is held on to.
+
+
+def let_a_download_wait_for_its_own_end(patch: Patch) -> None:
+    async def wait_on(_download: Download, _verb: str) -> None:
+        await trio.lowlevel.checkpoint()
+
+    patch.setattr(_task, "_stop_myself", wait_on)
+
+
+def cancel_itself_below_a_shield(machine: DownloadManagerMachine) -> None:
+    (download,) = machine.open(limit=1, first=[(None, "wait")])
+    machine.stop_itself(download, "cancel", shielded=True)
+    machine.settle()
+
+
+def never_sweep_a_lane(patch: Patch) -> None:
+    patch.setattr(_Lane, "sweep", lambda _lane: None)
+
+
+def pause_and_resume_again_and_again(machine: DownloadManagerMachine) -> None:
+    _, queued = machine.open(limit=1, first=[(None, "wait"), (None, "wait")])
+    for _ in range(30):
+        machine.pause(queued)
+        machine.resume(queued)
+    machine.settle()
+
+
 # A start that does not happen keeps a submit waiting, and either may be what is met first.
 UNDUE_OR_MISSING: Final = "^(law 2 or 3|admission): "
 
@@ -299,24 +518,58 @@ BUGS: Final = [
     Bug(ignore_a_new_limit_of_a_lane_in_use, UNDUE_OR_MISSING),
     Bug(forget_a_lane_that_was_full, UNDUE_OR_MISSING),
     Bug(admit_one_too_many, "^admission|QueueFullError"),
-    Bug(never_admit_who_waits, "^admission"),
+    Bug(never_admit_who_waits, "^admission: .* d_2 became pending", make_room_for_who_waits),
     Bug(forget_to_step_after_a_cancel, "^admission: .* d_2 became pending", make_room_for_who_waits),
     Bug(
         leak_the_slot_of_one_that_ends_while_it_is_cancelled,
         rf"{UNDUE_OR_MISSING}|^law 5|^the figures say that .+ downloading",
     ),
-    Bug(return_from_cancel_at_once, r"^law 5: cancel\(\) of d_.+ (returned, and it is downloading|said)"),
+    Bug(
+        return_from_cancel_at_once,
+        r"^law 5: cancel\(\) of d_.+ (returned, and it is downl|said|by its own body returned)",
+    ),
     Bug(
         say_cancelled_of_one_that_completed,
         r"^law 5: cancel\(\) of d_0 said True, expected False",
         cancel_one_that_was_just_finished,
     ),
-    Bug(let_a_pause_beat_a_cancel, "^the outcome table: d_.+ became paused|a deadlock"),
+    Bug(let_a_pause_beat_a_cancel, "^the outcome table: d_0 became paused", pause_one_that_is_being_cancelled),
     Bug(pause_what_has_completed, "^law (4 or )?5: .*d_.+ paused|a deadlock"),
     Bug(cancel_what_has_failed, "^law (4 or )?5: .*d_.+ cancelled|a deadlock"),
     Bug(keep_counting_a_resumed_one_as_paused, "^the figures say that . are paused"),
     Bug(hide_some_ends_from_readers, "^A6"),
-    Bug(wake_nobody_at_the_end, r"^Q4: wait\(\) for d_.+ has not returned, and should have"),
+    Bug(wake_nobody_at_the_end, r"^Q4: (wait|download)\(\) (for|of) d_.+ has not returned, and should have"),
+    Bug(leave_the_door_open, "^law 1: a closed manager took a submit", leave_and_submit),
+    Bug(
+        forget_the_paused_when_the_block_is_left,
+        "^Q2: these should have been admitted or cancelled by now: d_0",
+        leave_with_one_paused,
+    ),
+    Bug(let_the_queue_go_on_when_the_body_has_raised, "^Q2: .* by now: d_1", leave_by_an_error),
+    Bug(swallow_a_crash, r"^law 10: .* left the block, expected \[PlannedCrash", crash_alone),
+    Bug(call_a_bystander_cancelled, "^the outcome table: d_1 became cancelled", crash_beside_another),
+    Bug(start_the_next_after_a_crash, "^law 2 or 3: d_1 became downloading, though", crash_with_one_queued),
+    Bug(drop_uncollected_failures, "^law 10: nobody asked for the failures of d_0", fail_alone),
+    Bug(
+        raise_what_was_asked_for,
+        "^law 10: the failures of d_0 left the block, expected none",
+        fail_with_somebody_waiting,
+    ),
+    Bug(
+        say_nothing_of_failures_beside_an_error,
+        r"^law 10: the error of the body has the notes \[\]",
+        leave_by_an_error_after_a_failure,
+    ),
+    Bug(
+        leave_the_download_of_a_cancelled_caller_alone,
+        r"^law 5: the caller of download\(\) of d_0 was cancelled, and it has not ended",
+        call_and_hang_up,
+    ),
+    Bug(lose_the_last_of_a_batch, "^Q2: these should have been admitted or cancelled by now: d_1", submit_two_at_once),
+    Bug(leave_what_was_queued_of_a_batch, r"^submit_many\(\) was interrupted, and .*: d_0, d_1, d_2", give_up_a_batch),
+    Bug(stop_most_of_a_batch, r"^law 5: cancel\(\) of batch b_0 returned, and these go on: d_1", cancel_a_batch),
+    Bug(let_a_download_wait_for_its_own_end, "^Q3: d_0 was asked to stop, and has not", cancel_itself_below_a_shield),
+    Bug(never_sweep_a_lane, "^Q5: lane None holds .* tickets, 1 of them live", pause_and_resume_again_and_again),
 ]
 REPLAYED: Final = [bug.program for bug in BUGS if bug.program is not None]
 

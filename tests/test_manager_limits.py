@@ -287,6 +287,23 @@ async def test_no_warning_if_the_block_goes_on(caplog: pytest.LogCaptureFixture)
     assert warnings_of(caplog) == []
 
 
+async def test_no_warning_if_a_limit_becomes_zero_while_the_block_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async with open_manager(1, downloader=FakeDownloader(), on_exit="cancel") as manager:
+        queue(manager, "a", "b")
+        manager.max_concurrent = 0
+    assert warnings_of(caplog) == []
+
+
+async def test_no_warning_if_a_limit_becomes_zero_when_everything_is_being_cancelled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with open_manager(1, downloader=FakeDownloader(), on_exit="cancel") as manager:
+        queue(manager, "a", "b")
+        manager._engine.stop_all("enough")
+        manager.max_concurrent = 0
+    assert warnings_of(caplog) == []
+
+
 async def test_no_warning_if_leaving_cancels(caplog: pytest.LogCaptureFixture) -> None:
     async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:
         queue_one(manager, "a")

@@ -9,8 +9,8 @@ import pytest
 import trio
 
 import trio_dlm
-from tests.origin import Connection, Origin, Request, open_origin, reply
 from trio_dlm import DownloadFailedError, DownloadOptions, DownloadTimeoutError, HttpDownloader, InvalidUrlError
+from trio_dlm.testing.origin import Connection, Origin, Request, open_origin, reply
 
 BODY = b"what was fetched"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import FrozenInstanceError
 from itertools import product
 
 import pytest
 import trio
 
-from trio_dlm._outcome import Asked, Ending, judge, status_after
+from trio_dlm._outcome import Asked, Ending, Outcome, judge, status_after
 from trio_dlm._status import TRANSITIONS, DownloadStatus
 
 CRASHES = [KeyboardInterrupt(), SystemExit(3), GeneratorExit(), BaseException("odd")]
@@ -156,6 +158,9 @@ def test_a_cancelled_from_elsewhere_is_an_error_and_goes_no_further(cancelled: t
         outcome = judge(raised, stopped=False, swept=False)
         assert outcome.rest is None
         assert isinstance(outcome.error, RuntimeError)
+        assert str(outcome.error) == (
+            "the downloader raised a Cancelled of a scope that is not around it, kept from another task maybe"
+        )
         assert outcome.error.__cause__ is not None
         assert status_after(outcome.ending, asked) is DownloadStatus.FAILED
 
@@ -175,3 +180,41 @@ def test_a_group_that_cannot_be_split_is_a_crash() -> None:
     outcome = judge(group, stopped=False, swept=False)
     assert outcome.ending is Ending.CRASH
     assert outcome.rest is group
+
+
+@pytest.mark.parametrize("members", [[ValueError()], [ValueError(), KeyboardInterrupt()]], ids=repr)
+def test_a_group_whose_class_makes_no_exception_of_exceptions_is_a_crash(members: list[BaseException]) -> None:
+    class Own(BaseExceptionGroup[BaseException]):
+        def derive(self, excs: Sequence[BaseException], /) -> Own:  # type: ignore[override]
+            return Own(self.message, excs)
+
+    group = Own("own", members)
+    outcome = judge(group, stopped=False, swept=False)
+    assert outcome.ending is Ending.CRASH
+    assert outcome.error is None
+    assert outcome.rest is group
+
+
+def test_a_group_that_says_nothing_is_in_it_is_a_crash() -> None:
+    class Silent(BaseExceptionGroup[BaseException]):
+        def split(self, kind: object, /) -> tuple[None, None]:  # type: ignore[override]
+            return None, None
+
+    group = Silent("silent", [KeyboardInterrupt()])
+    assert judge(group, stopped=False, swept=False) == Outcome(Ending.CRASH, rest=group)
+
+
+def test_only_a_group_is_split_whatever_else_can_be(cancelled: trio.Cancelled) -> None:
+    class Splittable(BaseException):
+        def split(self, kind: object) -> tuple[Exception, trio.Cancelled]:
+            return OSError(), cancelled
+
+    crash = Splittable()
+    assert judge(crash, stopped=False, swept=True) == Outcome(Ending.CRASH, rest=crash)
+
+
+def test_an_outcome_is_frozen_and_small() -> None:
+    outcome = judge(None, stopped=False, swept=False)
+    with pytest.raises(FrozenInstanceError):
+        outcome.ending = Ending.CRASH  # type: ignore[misc]
+    assert not hasattr(outcome, "__dict__")

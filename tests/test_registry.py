@@ -67,6 +67,14 @@ async def test_what_has_not_ended_is_always_remembered() -> None:
         assert remembered(manager, "abc") == "abc"
 
 
+async def test_only_batches_are_remembered_as_batches() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake, on_exit="cancel") as manager:
+        queue(manager, "a")
+        await manager.submit_many([url("b"), url("c")], parent_id="p")
+        assert manager._engine.registry._remembered_of_batch == {"p": 2}
+
+
 async def test_the_order_of_forgetting_is_that_of_the_ends() -> None:
     fake = FakeDownloader()
     async with open_manager(9, downloader=fake, keep_finished=2) as manager:

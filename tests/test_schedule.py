@@ -6,23 +6,18 @@ import gc
 import math
 import weakref
 from collections.abc import Hashable
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes import instant
-from trio_dlm import DownloadRequest, DownloadStatus
+from tests.fakes import make_download
+from trio_dlm import DownloadStatus
 from trio_dlm._download import Download
 from trio_dlm._schedule import Schedule, Ticket, check_limit
-
-
-def make_download(name: str = "a", lane: Hashable = None) -> Download:
-    request = DownloadRequest(f"https://example.org/{name}")
-    return Download(request, instant, copy_context(), correlation_id=name, lane=lane, parent_id=None, retry_of=None)
 
 
 def make_schedule(max_concurrent: float = math.inf, max_per_lane: float = math.inf) -> Schedule:
@@ -184,6 +179,34 @@ def test_a_lane_that_waited_and_was_emptied_keeps_no_turn() -> None:
     assert names(grant_all(schedule)) == "Ac"
 
 
+def test_a_lane_is_never_in_the_round_twice() -> None:
+    schedule = make_schedule()
+    schedule.set_lane_limit("x", 1)
+    a, *_ = put(schedule, *"abc", lane="x")
+    assert grant_all(schedule) == [a]
+    for limit in (1, 2, 3):
+        schedule.set_lane_limit("x", limit)
+        assert len(schedule._round) == 1
+    schedule.release(a)
+    assert len(schedule._round) == 1
+    assert names(grant_all(schedule)) == "bc"
+
+
+def test_a_lane_that_waited_was_emptied_and_fills_again_has_one_turn() -> None:
+    schedule = make_schedule()
+    schedule.set_lane_limit("x", 1)
+    a, b = put(schedule, *"ab", lane="x")
+    assert grant_all(schedule) == [a]
+    schedule.withdraw(b)
+    put(schedule, *"cd", lane="x")
+    put(schedule, *"CD", lane="y")
+    # It has a turn already, and no need to be told that it may start.
+    schedule.release(a)
+    schedule.set_lane_limit("x", 2)
+    assert len(schedule._round) == 2
+    assert names(grant_all(schedule)) == "cCdD"
+
+
 # Law 2.
 
 
@@ -309,6 +332,7 @@ def test_a_lane_is_made_when_it_is_used_and_dropped_when_nothing_of_it_is_queued
     assert set(schedule.read_lanes()) == {"x"}
     schedule.release(a)
     assert not schedule.read_lanes()
+    assert not schedule._lanes
 
 
 def test_a_lane_whose_only_entry_is_withdrawn_is_dropped() -> None:
@@ -316,7 +340,32 @@ def test_a_lane_whose_only_entry_is_withdrawn_is_dropped() -> None:
     (a,) = put(schedule, "a", lane="x")
     schedule.withdraw(a)
     assert not schedule.read_lanes()
+    assert not schedule._lanes
     assert schedule.pending == 0
+
+
+def test_a_lane_whose_last_download_has_ended_is_dropped() -> None:
+    schedule = make_schedule()
+    (a,) = put(schedule, "a", lane="x")
+    schedule.grant()
+    schedule.release(a)
+    assert not schedule._lanes
+
+
+def test_the_default_lane_stays_and_is_shown_only_in_use() -> None:
+    schedule = make_schedule()
+    (a,) = put(schedule, "a")
+    schedule.grant()
+    schedule.release(a)
+    assert set(schedule._lanes) == {None}
+    assert not schedule.read_lanes()
+
+
+def test_the_default_lane_is_dropped_where_there_are_void_tickets_to_throw_away() -> None:
+    schedule = make_schedule(0)
+    (a,) = put(schedule, "a")
+    schedule.withdraw(a)
+    assert not schedule._lanes
 
 
 def test_the_figures_of_a_lane_are_what_is_queued_what_runs_and_what_may() -> None:
@@ -345,6 +394,13 @@ def test_a_void_ticket_points_at_nothing() -> None:
     assert isinstance(ticket, Ticket)
     schedule.withdraw(a)
     assert ticket.download is None
+    assert a.ticket is None
+
+
+def test_a_download_that_was_granted_a_slot_has_no_ticket_any_more() -> None:
+    schedule = make_schedule(1)
+    (a,) = put(schedule, "a")
+    assert schedule.grant() is a
     assert a.ticket is None
 
 
@@ -381,6 +437,74 @@ def test_void_tickets_are_swept_out_once_they_outnumber_the_others_by_two_to_one
     assert grant_all(schedule) == downloads[-10:]
 
 
+def count_tickets(schedule: Schedule) -> int:
+    """How many there are in the one lane, void ones included."""
+    (lane,) = schedule._lanes.values()
+    return lane.receive.statistics().current_buffer_used
+
+
+def test_the_sweep_comes_with_the_first_void_ticket_too_many() -> None:
+    schedule = make_schedule(0)
+    a, *_ = put(schedule, *"abc")
+    counts = []
+    for _ in range(42):
+        schedule.withdraw(a)
+        counts.append(count_tickets(schedule))
+        schedule.put(a)
+    # Two live ones bear with twice as many void ones and 16 more.
+    assert counts == 2 * [*range(3, 3 + 20), 2]
+
+
+def test_a_void_ticket_that_was_skipped_counts_no_more() -> None:
+    schedule = make_schedule(1)
+    downloads = put(schedule, *map(str, range(39)))
+    for download in downloads[:10]:
+        schedule.withdraw(download)
+    assert schedule.grant() is downloads[10]
+    counts = []
+    for download in downloads[11:]:
+        schedule.withdraw(download)
+        counts.append(count_tickets(schedule))
+    # 28 were live and none void; the 24th that goes leaves 4 live, which bear with 24 void ones.  One more is too many.
+    assert counts == [*[28] * 24, *[3] * 4]
+
+
+def test_void_tickets_behind_those_that_start_are_swept_out_too() -> None:
+    schedule = make_schedule(0)
+    downloads = put(schedule, *map(str, range(30)))
+    # 10 live ones bear with 20 void ones behind them, and fewer do not.
+    for download in downloads[10:]:
+        schedule.withdraw(download)
+    assert count_tickets(schedule) == 30
+    counts = []
+    for limit in range(1, 11):
+        schedule.max_concurrent = limit
+        assert schedule.grant() is downloads[limit - 1]
+        counts.append(count_tickets(schedule))
+    # The one that leaves 1 live with 20 void ones is the first too many.
+    assert counts == [29, 28, 27, 26, 25, 24, 23, 22, 1, 0]
+
+
+def test_once_nothing_is_granted_any_more_nothing_is_swept() -> None:
+    schedule = make_schedule(0)
+    downloads = put(schedule, *map(str, range(40)))
+    schedule.halt()
+    for download in downloads[1:]:
+        schedule.withdraw(download)
+    assert count_tickets(schedule) == 40
+
+
+def test_a_lane_that_is_dropped_has_closed_its_channel() -> None:
+    schedule = make_schedule(0)
+    (a,) = put(schedule, "a", lane="x")
+    lane = schedule._lanes["x"]
+    schedule.withdraw(a)
+    with pytest.raises(trio.ClosedResourceError):
+        lane.send.send_nowait(Ticket(a))
+    with pytest.raises(trio.ClosedResourceError):
+        lane.receive.receive_nowait()
+
+
 def test_a_lane_that_is_paused_and_resumed_for_ever_does_not_grow() -> None:
     schedule = make_schedule(0)
     a, *_ = put(schedule, *"abc")
@@ -403,17 +527,27 @@ def test_lanes_that_come_and_go_while_no_slot_is_free_do_not_pile_up() -> None:
     assert names(grant_all(schedule)) == "first"
 
 
-def test_an_order_survives_the_sweep_of_stale_turns() -> None:
+def test_the_sweep_comes_with_the_first_stale_turn_too_many() -> None:
     schedule = make_schedule(0)
-    kept: list[Download] = []
-    for n in range(100):
+    put(schedule, "first", lane="steady")
+    counts = []
+    for n in range(40):
         (download,) = put(schedule, str(n), lane=n)
-        if n % 10:
-            schedule.withdraw(download)
-        else:
-            kept.append(download)
+        schedule.withdraw(download)
+        counts.append(len(schedule._round))
+    # Two lanes bear with 20 turns; then only that of the first is left.
+    assert counts == 2 * [*range(2, 21), 1]
+
+
+def test_an_order_survives_the_sweep_of_stale_turns() -> None:
+    schedule = make_schedule(1)
+    downloads = [each for n in range(100) for each in put(schedule, str(n), lane=n)]
+    # The turns are no longer in their order of coming: taking the lowest has moved the others about.
+    assert schedule.grant() is downloads[0]
+    for download in downloads[1:61]:
+        schedule.withdraw(download)
     schedule.max_concurrent = math.inf
-    assert grant_all(schedule) == kept
+    assert grant_all(schedule) == downloads[61:]
 
 
 # Limits as arguments.

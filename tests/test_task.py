@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from datetime import UTC, datetime
 from typing import Any
 
@@ -337,6 +338,12 @@ async def test_nobody_makes_a_handle_by_hand() -> None:
     async with open_manager(downloader=FakeDownloader()) as manager:
         with pytest.raises(TypeError, match=r"^a DownloadManager is made by `async with trio_dlm\.open_manager"):
             type(manager)()
+
+
+async def test_a_handle_can_be_referred_to_weakly() -> None:
+    async with open_manager(downloader=FakeDownloader(), on_exit="cancel") as manager:
+        task = queue_one(manager, "a")
+        assert weakref.ref(task)() is task
 
 
 async def test_a_handle_can_be_a_key_and_cannot_be_changed() -> None:

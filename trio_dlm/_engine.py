@@ -82,7 +82,7 @@ class Engine:
         self._close_reason = CLOSED
         self._changes = 0
         self._paused = 0
-        self._ended = dict.fromkeys((s for s in DownloadStatus if s.is_final), 0)
+        self._ended = dict.fromkeys(DownloadStatus, 0)
         self._arrived_bytes = 0
         self._idle = trio.lowlevel.ParkingLot()
         self._all_ended = trio.lowlevel.ParkingLot()
@@ -130,7 +130,7 @@ class Engine:
                 self._take_in(self.line.admit())
             else:
                 break
-        if self._idle and self.is_idle:
+        if self.is_idle:
             self._idle.unpark_all()
 
     @trio.lowlevel.enable_ki_protection
@@ -152,7 +152,6 @@ class Engine:
             download.meter.open_run(keep_received=download.can_resume)
         download.scope = trio.CancelScope()
         download.asked = Asked.NOTHING
-        download.reason = None
         download.attempts += 1
         if download.started_s is None:
             download.started_s = time.time()

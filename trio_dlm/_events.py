@@ -181,8 +181,7 @@ class Subscription:
             self._sweep_held()
         else:
             return
-        if self._parked is not None:
-            self.wake()
+        self.wake()
 
     def wake(self) -> None:
         """Hand the next change to the task that waits, or let it see that there is a new time to wait for, or none."""
@@ -203,8 +202,7 @@ class Subscription:
 
     def _take(self) -> Download | None:
         """Return the first change that may be delivered now."""
-        if self._held:
-            self._release_due()
+        self._release_due()
         if not self._ready:
             return None
         _, download = heapq.heappop(self._ready)
@@ -217,8 +215,7 @@ class Subscription:
         return download
 
     def _release_due(self) -> None:
-        now = trio.current_time()
-        while self._held and (self._held[0][0] <= now or self._is_stale(self._held[0])):
+        while self._held and (self._held[0][0] <= trio.current_time() or self._is_stale(self._held[0])):
             entry = heapq.heappop(self._held)
             if not self._is_stale(entry):
                 _, order, download = entry

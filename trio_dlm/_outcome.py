@@ -96,12 +96,13 @@ def judge(raised: BaseException | None, *, stopped: bool, swept: bool) -> Outcom
         return Outcome(Ending.CRASH, rest=raised)
     try:
         error, rest = cast("BaseExceptionGroup[BaseException]", raised).split(Exception)
-        is_crash = rest is not None and rest.split(trio.Cancelled)[1] is not None
+        crash = cast("BaseExceptionGroup[BaseException]", raised).split((Exception, trio.Cancelled))[1]
     except Exception:  # noqa: BLE001  (a group takes part in its splitting; one that cannot be split goes on whole)
         return Outcome(Ending.CRASH, rest=cast("BaseException", raised))
-    assert error is None or isinstance(error, Exception)
-    assert rest is not None, "a group of Exceptions only is an ExceptionGroup, which is an Exception"
-    if is_crash:
+    if rest is None or not (error is None or isinstance(error, Exception)):
+        # A class of its own, whose groups are no Exception even where all that they hold is.
+        return Outcome(Ending.CRASH, rest=cast("BaseException", raised))
+    if crash is not None:
         return Outcome(Ending.CRASH, error=error, rest=rest)
     if error is None:
         return _judge_cancelled(rest, swept=swept)

@@ -93,7 +93,7 @@ class Registry:
                 self._remembered_of_batch[parent_id] -= 1
                 if not self._remembered_of_batch[parent_id]:
                     del self._remembered_of_batch[parent_id]
-                    self._batches.pop(parent_id, None)
+                    del self._batches[parent_id]
 
     def add_batch(self, batch: DownloadBatch) -> None:
         """Remember a new batch and its tasks."""

@@ -54,8 +54,8 @@ async def run_download(engine: Engine, download: Download) -> None:
             result = await _fetch(download, job)
     except BaseException as exc:  # noqa: ASYNC103, BLE001  (judged below; what is not ours is raised again)
         # Without this frame, which still runs when the others are cleared: it holds on to the whole manager.
-        traceback = exc.__traceback__
-        raised = exc.with_traceback(traceback and traceback.tb_next)
+        assert exc.__traceback__ is not None, "it was caught here"
+        raised = exc.with_traceback(exc.__traceback__.tb_next)
     job.close()
     swept = raised is not None and trio.current_effective_deadline() == -math.inf
     outcome = judge(raised, stopped=scope.cancelled_caught, swept=swept)

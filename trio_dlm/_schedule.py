@@ -44,7 +44,7 @@ def check_limit(name: str, limit: object, *, least: int = 0) -> float:
     if isinstance(limit, bool) or not (isinstance(limit, int) or (isinstance(limit, float) and limit == math.inf)):
         raise TypeError(f"{name} is an int or math.inf, got {limit!r}")
     if limit < least:
-        raise ValueError(f"{name} is {least} or more, got {limit!r}")
+        raise ValueError(f"{name} is {least} or more, got {limit}")
     return limit
 
 
@@ -114,8 +114,6 @@ class _Lane:
     def limit_to(self, limit: float) -> None:
         if limit == math.inf:
             self.limiter = None
-        elif self.limiter is not None:
-            self.limiter.total_tokens = limit
         else:
             # The downloads that run already count, however low the limit is: lowering interrupts nobody.
             self.limiter = trio.CapacityLimiter(math.inf)
@@ -188,6 +186,8 @@ class Schedule:
                 lane.waits = True
                 continue
             download = lane.take()
+            # What is void behind those that start would otherwise stay until somebody withdraws once more.
+            lane.sweep()
             download.ticket = None
             self.pending -= 1
             slots.acquire_on_behalf_of_nowait(download)
@@ -284,7 +284,7 @@ class Schedule:
 
     def _wake(self, lane: _Lane) -> None:
         """Put a lane that waited at its limit back into the round, at the turn that it kept."""
-        if lane.waits and lane.turn is not None and lane.may_start:
+        if lane.waits and lane.turn is not None:
             lane.waits = False
             heapq.heappush(self._round, (lane.turn, lane))
 

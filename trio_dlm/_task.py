@@ -199,7 +199,7 @@ class DownloadTask(Generic[ResultT_co]):
             await trio.lowlevel.checkpoint()
             return False
         self._engine.cancel(download, reason)
-        if download.status is DownloadStatus.DOWNLOADING and _runs_inside(download):
+        if _runs_inside(download):
             await _stop_myself(download, "cancel")
         await _wait_until(download, lambda: download.status.is_final)
         return download.status is DownloadStatus.CANCELLED
@@ -219,15 +219,12 @@ class DownloadTask(Generic[ResultT_co]):
         """
         download = self._download
         self._engine.pause(download, reason)
-        if download.status is DownloadStatus.DOWNLOADING:
-            if _runs_inside(download):
-                await _stop_myself(download, "pause")
-            run = download.attempts
-            await _wait_until(
-                download, lambda: download.status is not DownloadStatus.DOWNLOADING or download.attempts != run
-            )
-        else:
-            await trio.lowlevel.checkpoint()
+        if _runs_inside(download):
+            await _stop_myself(download, "pause")
+        run = download.attempts
+        await _wait_until(
+            download, lambda: download.status is not DownloadStatus.DOWNLOADING or download.attempts != run
+        )
         return download.status is DownloadStatus.PAUSED
 
     def resume(self) -> bool:
@@ -271,11 +268,8 @@ def make_task(download: Download, manager: DownloadManager) -> DownloadTask[Down
 
 def _runs_inside(download: Download) -> bool:
     """Whether the calling code belongs to the present run of *download*: its task, or one below it."""
-    runner = download.runner
-    if runner is None:
-        return False
     task = trio.lowlevel.current_task()
-    while task is not runner:
+    while task is not download.runner:
         if task.parent_nursery is None:
             return False
         task = task.parent_nursery.parent_task
@@ -292,9 +286,8 @@ async def _stop_myself(download: Download, verb: str) -> NoReturn:
 
 
 async def _wait_until(download: Download, done: Callable[[], bool]) -> None:
-    """Wait for the end of the present run, or of as many as it takes."""
-    if done():
-        await trio.lowlevel.checkpoint()
+    """Wait for the end of the present run, or of as many as it takes.  A checkpoint."""
+    await trio.lowlevel.checkpoint()
     while not done():
         if download.stoppers is None:
             download.stoppers = trio.lowlevel.ParkingLot()

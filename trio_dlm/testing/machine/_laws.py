@@ -4,17 +4,20 @@ Rules that hold here:
 
 - a law is looked at from outside: through the public calls of the manager, the downloader's own count, and the model;
 - nothing here changes anything, waits, or lets the scheduler tick;
+- a law that looks at a feature is left out where the manager has not that feature;
 - the letters are those of the list that the laws were taken from: A always, C after a cancel, Q at rest.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import final
+from collections.abc import Set as AbstractSet
+from typing import Any, final
 
-from ... import DownloadManager, DownloadResult, DownloadTask
+from ... import DownloadManager, DownloadResult, DownloadTask, ManagerCrashedError
 from .._errors import require
 from .._scripted import Gate, ScriptedDownloader
+from ._driven import ALL_FEATURES, drive
+from ._memory import check_memory
 from ._model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, FINAL, PAUSED, PENDING, Model
 from ._recorder import Recorder
 
@@ -22,18 +25,38 @@ __all__ = ["Scene"]
 
 
 @final
-@dataclass(frozen=True, slots=True)
 class Scene:
-    """A manager, and everybody who knows how it should be."""
+    """A manager, and everybody who knows how it should be.
 
-    manager: DownloadManager
-    model: Model
-    downloader: ScriptedDownloader
-    recorder: Recorder
+    Attributes:
+        manager: what is looked at.  Typed as ours; without the features that take its interface it may be another.
+        driven: the same, by the calls that every manager has.
+        model: how it should be.
+        downloader: who knows what runs.
+        recorder: who knows what happened.
+        features: what the manager can do.
+    """
 
-    def find(self, name: str) -> DownloadTask[DownloadResult] | None:
-        """Return the handle of a download; None while its submit waits, or for ever if that was given up."""
-        return None if self.model.status(name) is None else self.task(name)
+    __slots__ = ("downloader", "driven", "features", "manager", "model", "recorder")
+
+    def __init__(
+        self,
+        manager: DownloadManager,
+        model: Model,
+        downloader: ScriptedDownloader,
+        recorder: Recorder,
+        features: AbstractSet[str] = ALL_FEATURES,
+    ) -> None:
+        self.manager = manager
+        self.driven: Any = drive(manager, recorder.ids)
+        self.model = model
+        self.downloader = downloader
+        self.recorder = recorder
+        self.features = features
+
+    def is_there(self, name: str) -> bool:
+        """Whether a download was queued; not so while its submit waits, or for ever if that was given up."""
+        return name in self.model.downloads
 
     def task(self, name: str) -> DownloadTask[DownloadResult]:
         """Return the handle of a download that was queued."""
@@ -53,13 +76,17 @@ class Scene:
         require(not self.downloader.faults, "; ".join(self.downloader.faults))
         self._check_bodies()
         self._check_statuses()
-        self._check_figures()
-        self._check_progress()
+        if "figures" in self.features:
+            self._check_figures()
+        if "progress" in self.features:
+            self._check_progress()
 
     def check_stopped(self, name: str, verb: str) -> None:
         """Look at what holds when a call that has stopped this download returns (C2, C3)."""
         self.recorder.check()
         require(not self.body_runs(name), f"law 5: {verb}() of {name} returned, and its body runs")
+        if "figures" not in self.features:
+            return
         taken, expected = self.manager.get_stats().active, self.model.count(DOWNLOADING)
         require(taken == expected, f"law 5: {verb}() of {name} returned, and {taken} slots are taken, not {expected}")
 
@@ -69,12 +96,19 @@ class Scene:
         running = self.model.names(DOWNLOADING)
         idle = [name for name in running if not self.body_runs(name)]
         require(not idle, f"Q1: these hold a slot, and no code of theirs runs: {', '.join(idle)}")
-        next_one = self.model.may_start
-        require(next_one is None, f"Q2: {next_one} waits, though it may start")
+        if not self.model.closed:
+            next_one = self.model.may_start
+            require(next_one is None, f"Q2: {next_one} waits, though it may start")
+        overdue = self.model.overdue
+        require(not overdue, f"Q2: these should have been admitted or cancelled by now: {', '.join(overdue)}")
         for name in running:
             if self.recorder.ids[name] not in self.downloader.holding_out:
                 require(not self.gate(name).is_told_to_end, f"Q3: {name} was told to end, and has not")
-                require(self.model.downloads[name].asked is None, f"Q3: {name} was asked to stop, and has not")
+                require(not self.model.is_to_stop(name), f"Q3: {name} was asked to stop, and has not")
+        if "crash" in self.features:
+            self._check_crash()
+        if "memory" in self.features:
+            check_memory(self.manager, self.model)
 
     def _check_bodies(self) -> None:
         """A1: code runs only for downloads that hold a slot, and never for more than a limit ever allowed."""
@@ -87,7 +121,7 @@ class Scene:
     def _check_statuses(self) -> None:
         """A2 and A3: every download is somewhere, and has ended at most once."""
         for name, entry in self.model.downloads.items():
-            status = self.task(name).status
+            status = self.driven.status(name)
             require(status is entry.status, f"{name} is {status.value}, expected {entry.status.value}")
             ends = sum(status in FINAL for status in self.recorder.history[name])
             require(ends == (entry.status in FINAL), f"law 4: {name} ended {ends} times")
@@ -132,3 +166,13 @@ class Scene:
                 continue
             received = self.task(name).progress.received_bytes
             require(received == expected, f"{name} has {received} bytes, expected {expected}")
+
+    def _check_crash(self) -> None:
+        """Who was in flight when another crashed says so; the culprit says that it was it."""
+        if not self.model.has_crashed:
+            return
+        for name in self.model.names(FAILED):
+            error = self.task(name).error
+            if isinstance(error, ManagerCrashedError):
+                crashed = name in self.recorder.crashed
+                require(error.is_culprit == crashed, f"the outcome table: {name} says {error}, which is not so")

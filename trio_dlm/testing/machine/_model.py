@@ -8,20 +8,25 @@ Rules that hold here:
   very same step, in order; :meth:`Model.observe` takes what really happened;
 - only the end of a run comes by itself; then the way in which its body was left decides the status, and the model goes
   on from there.  So whoever wins a race, everything that follows is known;
+- where it is open *when* something happens (the end of the block cancels one after the other, a batch comes in as
+  there is room), it is not due but allowed, and whether it was left out shows at rest;
 - what does not fit is a :class:`LawBrokenError` that names the law.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Hashable
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, final
 
+from ..._records import TaskSnapshot
 from ..._status import DownloadStatus
 from .._errors import LawBrokenError, require
 from .._scripted import Left
+from ._replay import check_events
+from ._table import CANCELLED, COMPLETED, DOWNLOADING, FAILED, FINAL, PAUSED, PENDING, STEPS
 
 __all__ = [
     "CANCELLED",
@@ -31,6 +36,7 @@ __all__ = [
     "FINAL",
     "PAUSED",
     "PENDING",
+    "STEPS",
     "Entry",
     "Model",
 ]
@@ -38,24 +44,13 @@ __all__ = [
 Name: TypeAlias = str
 Change: TypeAlias = tuple[Name, DownloadStatus]
 
-PENDING: Final = DownloadStatus.PENDING
-DOWNLOADING: Final = DownloadStatus.DOWNLOADING
-PAUSED: Final = DownloadStatus.PAUSED
-COMPLETED: Final = DownloadStatus.COMPLETED
-FAILED: Final = DownloadStatus.FAILED
-CANCELLED: Final = DownloadStatus.CANCELLED
-
-FINAL: Final = frozenset({COMPLETED, FAILED, CANCELLED})
-
-# Law 4; a final status has no way out.
-_STEPS: Final[dict[DownloadStatus, set[DownloadStatus]]] = {
-    PENDING: {DOWNLOADING, PAUSED, CANCELLED},
-    DOWNLOADING: {COMPLETED, FAILED, CANCELLED, PAUSED},
-    PAUSED: {PENDING, CANCELLED},
-}
-
 # Which law speaks about a change that is wrong or missing.
 _LAWS: Final = {PENDING: "admission", DOWNLOADING: "law 2 or 3"}
+
+_UNCALLED: Final = "though nothing called for it"
+
+# The ends of a run that go on out of it when what surrounds the block was cancelled.
+_HEARS: Final = {Left.CANCELLED, Left.NEVER_BEGAN, Left.RAISED_BOTH}
 
 
 @final
@@ -65,11 +60,13 @@ class Entry:
 
     Attributes:
         asked: the status that was asked of the present run: PAUSED, CANCELLED or nothing.
+        after_crash: what it may become if it is in flight when another one crashes.
     """
 
     lane: Hashable
     status: DownloadStatus
     asked: DownloadStatus | None = None
+    after_crash: set[DownloadStatus] = field(default_factory=lambda: {FAILED})
 
 
 @final
@@ -79,26 +76,35 @@ class Model:
     Attributes:
         downloads: every download that was ever queued, in the order in which that happened first.
         line: those whose submit waits for room, and the lanes that they want.
+        coming: those of batches that are being queued whose turn has not come, and their lanes.
         limit: how many may run at once.
         highest_limit: the highest that it ever was.
         closed: the block is being left; nothing new comes in.
         is_cut_off: what surrounds the block was cancelled.
+        has_crashed: something that is no ``Exception`` came out of a body.
+        uncollected: failures that nobody has asked for.
     """
 
     def __init__(self, *, limit: float, per_lane: float = math.inf, max_pending: float = math.inf) -> None:
         self.downloads: dict[Name, Entry] = {}
         self.line: dict[Name, Hashable] = {}
+        self.coming: dict[Name, Hashable] = {}
         self.limit = self.highest_limit = limit
         self.closed = False
         self.is_cut_off = False
+        self.has_crashed = False
+        self.uncollected: dict[Name, None] = {}
         self._per_lane = per_lane
         self._own_limits: dict[Hashable, float] = {}
         self._max_pending = max_pending
         self._queues: dict[Hashable, list[Name]] = {}
         self._round: list[Hashable] = []
         self._due: deque[Change] = deque()
-        # Queued ones that the end of the block cancels, in whatever order.
+        # Those that the end of the block is about to cancel, and those that a caller who was cancelled is.
         self._doomed: set[Name] = set()
+        self._threatened: set[Name] = set()
+        self._batches: list[tuple[Name, ...]] = []
+        self._askers: Counter[Name] = Counter()
         self._halted = False
 
     # Looking.
@@ -119,7 +125,23 @@ class Model:
     @property
     def has_room(self) -> bool:
         """Whether a submit is taken in at once."""
-        return not self.line and self.count(PENDING) < self._max_pending
+        return not self.line and self.room > 0
+
+    @property
+    def room(self) -> float:
+        """How many more may be queued now."""
+        return self._max_pending - self.count(PENDING)
+
+    @property
+    def overdue(self) -> list[Name]:
+        """Return who should have been let in or cancelled by now, if nothing can happen any more by itself."""
+        left_out = [*self.line, *self.coming] if self.room > 0 and not self._halted else []
+        doomed = self._doomed | self._threatened
+        return [*left_out, *sorted(name for name in doomed if self.status(name) not in FINAL | {DOWNLOADING})]
+
+    def is_to_stop(self, name: Name) -> bool:
+        """Whether the present run of *name* was asked to stop, or is about to be."""
+        return self.downloads[name].asked is not None or self._is_doomed(name)
 
     def limit_of(self, lane: Hashable) -> float:
         """Return how many of *lane* may run at once."""
@@ -146,22 +168,39 @@ class Model:
 
     def submit(self, name: Name, lane: Hashable) -> None:
         """Queue a new download, or let it stand in line."""
-        if self.has_room and not self.is_cut_off:
+        if self.has_room:
             self._queue(name, lane)
             self._step()
         else:
             self.line[name] = lane
 
+    def submit_many(self, lanes: Mapping[Name, Hashable]) -> None:
+        """Let a batch come in, in this order: what there is room for at once, the others as there is room."""
+        self.coming |= lanes
+        self._batches.append(tuple(lanes))
+
     def give_up(self, name: Name) -> None:
         """The submit of *name* is cancelled: it leaves the line, if it is in there."""
         self.line.pop(name, None)
 
+    def doom(self, names: Iterable[Name]) -> None:
+        """These are cancelled by somebody from now on, one after the other."""
+        self._threatened.update(self._open_ones(names))
+
+    def spare(self, names: Iterable[Name]) -> None:
+        """Somebody does not cancel these after all."""
+        self._threatened.difference_update(names)
+
     def cancel(self, name: Name) -> None:
         """Cancel a download: one that waits ends here and now, one that runs is asked to."""
-        entry = self.downloads[name]
-        if entry.status is DOWNLOADING:
-            entry.asked = CANCELLED
-        elif entry.status not in FINAL and not self.is_cut_off:
+        status = self.status(name)
+        if status is DOWNLOADING:
+            self._ask_to_end(self.downloads[name], is_wanted=True)
+        elif status is None:
+            self.downloads[name] = Entry(self.coming.pop(name), CANCELLED)
+            self._due.append((name, CANCELLED))
+            self._step()
+        elif status not in FINAL:
             self._withdraw(name, CANCELLED)
 
     def pause(self, name: Name) -> None:
@@ -170,11 +209,14 @@ class Model:
         When the block is being left nothing could resume it, so it is cancelled.
         """
         entry = self.downloads[name]
-        if self.closed:
+        if entry.status is DOWNLOADING:
+            if self.closed:
+                self._ask_to_end(entry, is_wanted=False)
+            else:
+                entry.asked = entry.asked or PAUSED
+        elif self.closed:
             self.cancel(name)
-        elif entry.status is DOWNLOADING:
-            entry.asked = entry.asked or PAUSED
-        elif entry.status is PENDING and not self.is_cut_off:
+        elif entry.status is PENDING:
             self._withdraw(name, PAUSED)
 
     def resume(self, name: Name) -> bool:
@@ -208,20 +250,38 @@ class Model:
     def close(self, *, cancel: bool) -> None:
         """The block is left: the paused are cancelled, the others go on, or are cancelled too."""
         self.closed = True
-        self._halted = cancel
+        self._halted = self._halted or cancel
         self.line.clear()
-        self._doomed = {*self.names(PAUSED, PENDING)} if cancel else {*self.names(PAUSED)}
+        # A batch that is still coming in is turned away as one, and cancels what was queued of it.
+        for batch in self._batches:
+            if not self.coming.keys().isdisjoint(batch):
+                self._doomed.update(self._open_ones(batch))
+        self._doomed.update(self.names(PAUSED, PENDING) if self._halted else self.names(PAUSED))
         for entry in self.downloads.values():
-            if entry.status is DOWNLOADING and (cancel or entry.asked is PAUSED):
-                entry.asked = CANCELLED
+            if entry.status is DOWNLOADING and (self._halted or entry.asked is PAUSED):
+                self._ask_to_end(entry, is_wanted=False)
 
     def cut_off(self) -> None:
         """What surrounds the block is cancelled.
 
-        Who hears of it first, the block or one of the downloads, is open; from here on only the tables and the limits
-        count.
+        Who hears of it first, the block or one of the downloads, is open.  Until the first of them shows it nothing
+        need be started any more, though it may.
         """
         self.is_cut_off = True
+
+    # Who asked how it ended (law 10).
+
+    def ask(self, name: Name) -> None:
+        """Somebody waits to learn how *name* ends, from now on."""
+        self._askers[name] += 1
+
+    def unask(self, name: Name) -> None:
+        """One of those does not wait any more; without effect if it was told already."""
+        self._askers[name] -= 1
+
+    def collect(self, name: Name) -> None:
+        """Somebody was told how *name* ended."""
+        self.uncollected.pop(name, None)
 
     # What happens.
 
@@ -231,22 +291,26 @@ class Model:
         Raises:
             LawBrokenError: it should not have.
         """
+        change = (name, status)
         if self._due:
             due = self._due.popleft()
-            require(due == (name, status), f"{_law_on(due)}: {_said((name, status))}, expected that {_said(due)}")
+            require(due == change, f"{_law_on(due)}: {_said(change)}, expected that {_said(due)}")
             return
-        if self.is_cut_off:
-            self._observe_loosely(name, status, left)
-        elif name in self._doomed and status is CANCELLED:
-            self._doomed.discard(name)
-            self._become(name, CANCELLED)
-        else:
-            require(
-                self.status(name) is DOWNLOADING and status in _STEPS[DOWNLOADING],
-                f"{_law_on((name, status))}: {_said((name, status))}, though nothing called for it",
-            )
+        before = self.status(name)
+        if before is DOWNLOADING and status in STEPS[DOWNLOADING]:
             self._end_run(name, status, left)
-            self._step()
+        else:
+            require(self._is_allowed(name, before, status), f"{_law_on(change)}: {_said(change)}, {_UNCALLED}")
+            if before is None:
+                lane = self.coming.pop(name) if name in self.coming else self.line.pop(name)
+                self.downloads[name] = Entry(lane, status)
+                if status is PENDING:
+                    self._enter_queue(name)
+            elif status is DOWNLOADING:
+                self._start(name)
+            else:
+                self._become(name, status)
+        self._step()
 
     def check_nothing_is_due(self) -> None:
         """Look whether all has happened that had to.
@@ -263,8 +327,18 @@ class Model:
         # Whoever was not admitted by now was turned away.
         self.line.clear()
         self.check_nothing_is_due()
-        open_ones = self.names(PENDING, DOWNLOADING, PAUSED)
+        open_ones = [*self.coming, *self.names(PENDING, DOWNLOADING, PAUSED)]
         require(not open_ones, f"law 1: the block was left and these have not ended: {', '.join(open_ones)}")
+
+    @staticmethod
+    def check_events(
+        events: Iterable[tuple[Name, DownloadStatus] | TaskSnapshot], *, limit: float | None = None
+    ) -> int:
+        """Look for broken laws in the log of a manager that no model was there to watch.
+
+        Short for :func:`trio_dlm.testing.check_events`, which says what can be known from a log.
+        """
+        return check_events(events, limit=limit)
 
     # How it goes on.
 
@@ -288,29 +362,70 @@ class Model:
         self._step()
 
     def _step(self) -> None:
-        while not self._halted:
+        while not (self._halted or self._is_unsure):
             if (name := self.may_start) is not None:
-                self._become(name, DOWNLOADING)
+                self._start(name)
                 self._due.append((name, DOWNLOADING))
-                # A lane that has started one goes to the end of the round.
-                if (lane := self.downloads[name].lane) in self._round:
-                    self._round.remove(lane)
-                    self._round.append(lane)
-            elif self.line and self.count(PENDING) < self._max_pending:
+            elif self.line and self.room > 0 and not self.coming:
                 name = next(iter(self.line))
                 self._queue(name, self.line.pop(name))
             else:
                 return
 
+    def _start(self, name: Name) -> None:
+        self._become(name, DOWNLOADING)
+        # A lane that has started one goes to the end of the round.
+        if (lane := self.downloads[name].lane) in self._round:
+            self._round.remove(lane)
+            self._round.append(lane)
+
+    def _ask_to_end(self, entry: Entry, *, is_wanted: bool) -> None:
+        if entry.asked is not CANCELLED:
+            entry.asked = CANCELLED
+            entry.after_crash = {CANCELLED} if is_wanted else {FAILED}
+        elif is_wanted and entry.after_crash == {FAILED}:
+            # Whether the end of the block got there first is open.
+            entry.after_crash = {FAILED, CANCELLED}
+
+    def _open_ones(self, names: Iterable[Name]) -> list[Name]:
+        known = self.downloads.keys() | self.coming
+        return [name for name in names if name in known and self.status(name) not in FINAL]
+
+    def _is_doomed(self, name: Name) -> bool:
+        return name in self._doomed or name in self._threatened
+
+    @property
+    def _is_unsure(self) -> bool:
+        return self.is_cut_off and not self._halted
+
+    def _is_allowed(self, name: Name, before: DownloadStatus | None, after: DownloadStatus) -> bool:
+        """Whether what was not due may happen all the same."""
+        if after is CANCELLED and before in {PENDING, PAUSED} and self._is_unsure:
+            # This is how the block shows that it has heard.
+            self.close(cancel=True)
+        if after is CANCELLED and before in {None, PENDING, PAUSED}:
+            return self._is_doomed(name)
+        if after is PENDING and before is None and self.room > 0:
+            # The first of the line, or of a batch: where a batch stands in the line is not known.
+            firsts = [next((name for name in batch if name in self.coming), None) for batch in self._batches]
+            return name in firsts or ((self._is_unsure or bool(self.coming)) and name == next(iter(self.line), None))
+        return after is DOWNLOADING and before is PENDING and self._is_unsure and name == self.may_start
+
     def _end_run(self, name: Name, status: DownloadStatus, left: Left) -> None:
         entry = self.downloads[name]
-        allowed: set[DownloadStatus | None] = {entry.asked}
+        if left is Left.CRASHED:
+            self.has_crashed = True
+        if left is Left.CRASHED or (self._is_unsure and left in _HEARS):
+            self.close(cancel=True)
+        allowed: set[DownloadStatus | None]
         if left is Left.RETURNED:
             allowed = {COMPLETED}
-        elif left is Left.RAISED:
+        elif left in {Left.RAISED, Left.RAISED_BOTH, Left.CRASHED}:
             allowed = {FAILED}
-        elif self.is_cut_off:
-            allowed.add(CANCELLED)
+        else:
+            allowed = {*entry.after_crash} if self.has_crashed else {entry.asked}
+            if self._is_doomed(name) or (self.is_cut_off and not self.has_crashed):
+                allowed.add(CANCELLED)
         asked = "nothing" if entry.asked is None else f"to be {entry.asked.value}"
         require(
             status in allowed,
@@ -318,23 +433,9 @@ class Model:
         )
         self._become(name, status)
 
-    def _observe_loosely(self, name: Name, status: DownloadStatus, left: Left) -> None:
-        entry = self.downloads.get(name)
-        if entry is None:
-            known = name in self.line and status is PENDING
-            require(known, f"admission: {_said((name, status))}, and nobody submitted it")
-            self.downloads[name] = Entry(self.line.pop(name), PENDING)
-            self._enter_queue(name)
-        elif entry.status is DOWNLOADING:
-            self._end_run(name, status, left)
-        else:
-            if status is DOWNLOADING:
-                require(self.count(DOWNLOADING) < self.limit, f"law 2: {name} was started above the limit")
-            self._become(name, status)
-
     def _become(self, name: Name, status: DownloadStatus) -> None:
         entry = self.downloads[name]
-        legal = status in _STEPS.get(entry.status, ())
+        legal = status in STEPS.get(entry.status, ())
         require(legal, f"law 4: {name} went from {entry.status.value} to {status.value}")
         if entry.status is PENDING:
             queue = self._queues[entry.lane]
@@ -343,6 +444,8 @@ class Model:
                 self._round.remove(entry.lane)
         entry.status = status
         entry.asked = None
+        if status is FAILED and self._askers[name] <= 0:
+            self.uncollected[name] = None
 
 
 def _said(change: Change) -> str:

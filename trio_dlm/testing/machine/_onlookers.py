@@ -18,7 +18,7 @@ import trio
 from ... import TaskSnapshot
 from .._errors import require
 from ._laws import Scene
-from ._model import FINAL
+from ._model import FAILED, FINAL
 
 __all__ = ["Onlooker", "Reader"]
 
@@ -44,7 +44,7 @@ class Onlooker:
             try:
                 await function()
             # An error that the manager should not have raised goes the same way as a broken law.
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001
                 scene.recorder.keep(exc)
         self.is_over = True
 
@@ -55,23 +55,25 @@ class Reader:
     """A subscription in use.
 
     Attributes:
-        only: the download that it was opened for, or None for all.
+        only: the downloads that it was opened for, or None for all.
         min_interval_s: how long changes are held back.
+        parent_id: what it was opened with, if the downloads are a batch.
         is_over: whether it has come to its end.
     """
 
-    only: str | None = None
+    only: tuple[str, ...] | None = None
     min_interval_s: float = 0.0
+    parent_id: str | None = None
     is_over: bool = False
     _spared: set[str] = field(default_factory=set[str])
     _seen: dict[str, TaskSnapshot] = field(default_factory=dict[str, TaskSnapshot])
 
     async def run(self, scene: Scene) -> None:
         """Read to the end."""
-        tasks = None if self.only is None else scene.task(self.only)
+        tasks = self.parent_id or (None if self.only is None else [scene.task(name) for name in self.only])
         async with scene.manager.events(tasks=tasks, min_interval_s=self.min_interval_s) as events:
             # What has ended by now it is not given, unless it asked for it by name.
-            self._spared = {name for name in scene.model.names(*FINAL) if name != self.only}
+            self._spared = {name for name in scene.model.names(*FINAL) if name not in (self.only or ())}
             async for snapshot in events:
                 before = self._seen.get(snapshot.correlation_id)
                 require(
@@ -79,17 +81,23 @@ class Reader:
                     f"A6: {snapshot.correlation_id} was delivered again, and its sequence has not risen",
                 )
                 self._seen[snapshot.correlation_id] = snapshot
+                if snapshot.status is FAILED:
+                    scene.model.collect(scene.recorder.name_of(snapshot.correlation_id))
         self.is_over = True
 
     def check(self, scene: Scene, *, all_over: bool) -> None:
         """A6, at rest: who puts together what it was given has the present."""
+        model = scene.model
         if self.only is None:
-            names = [name for name in scene.model.downloads if name not in self._spared]
+            names = [name for name in model.downloads if name not in self._spared]
         else:
-            names = [self.only]
-            all_over = scene.model.status(self.only) in FINAL
-        require(self.is_over == all_over, f"A6: the events of {self.only or 'all'} {_are('over', self.is_over)}")
-        wanted = {scene.recorder.ids[name] for name in names}
+            names = [name for name in self.only if name in model.downloads]
+            all_over = all(model.status(name) in FINAL for name in self.only)
+        whose = "all" if self.only is None else " and ".join(self.only)
+        said = "are over, and should not be" if self.is_over else "are not over, and should be"
+        require(self.is_over == all_over, f"A6: the events of {whose} {said}")
+        # Those of a batch that is still coming in are there to be seen before their turn.
+        wanted = {scene.recorder.ids[name] for name in self.only or (*names, *model.coming)}
         for correlation_id in self._seen:
             require(correlation_id in wanted, f"A6: a reader was given {correlation_id}, which had ended before")
         for name in names:
@@ -101,10 +109,6 @@ class Reader:
                 seen is not None and (seen.status, seen.sequence) == (present.status, present.sequence),
                 f"A6: the last that a reader was given of {name} is {_dated(seen)}, it is {_dated(present)}",
             )
-
-
-def _are(what: str, is_so: bool) -> str:
-    return f"are {what}, and should not be" if is_so else f"are not {what}, and should be"
 
 
 def _dated(snapshot: TaskSnapshot | None) -> str:

@@ -9,7 +9,7 @@ Rules that hold here:
   def`` step runs in one task of the run, the driver, and takes as many ticks as it needs.  A tick where none is
   needed hides races;
 - nothing is settled in passing: a machine that wants rest has a step for it;
-- the clock is virtual.  A step that cannot end is a ``TooSlowError`` at once, one that spins is a :class:`LivelockError`;
+- the clock is virtual.  A step that cannot end is a ``TooSlowError`` at once, one that spins a :class:`LivelockError`;
 - the driver stays runnable, so trio never waits for I/O in a thread, and the same choices give the same run;
 - the host's side is protected from ``KeyboardInterrupt``, which leaves it between two ticks or not at all;
 - only ``rule``, ``initialize``, ``invariant`` and ``teardown`` of Hypothesis are used, and nothing that it does not
@@ -22,8 +22,9 @@ import functools
 import inspect
 import queue
 import signal
+from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar, cast, final
 
@@ -34,7 +35,8 @@ from hypothesis.strategies import SearchStrategy
 from trio.testing import MockClock
 
 from .._errors import LivelockError, RunEndedError
-from ._schedule import Tape, tapes
+from ._schedule import Tape
+from ._tapes import tapes
 
 if TYPE_CHECKING:
     from outcome import Outcome
@@ -169,7 +171,7 @@ class GuestRun:
             raise
         # Everything belongs to the caller of the step, on the other side: assertions, and the signals of Hypothesis
         # too.
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001
             return _Reply(error=exc)
         assert limit.cancelled_caught
         waited = f"{self._step_timeout_s:g} virtual seconds"
@@ -214,6 +216,8 @@ class TrioStateMachine(RuleBasedStateMachine):
         super().__init__()
         self.at_close = ExitStack()
         """What to undo when the example has ended, its run closed."""
+        self.taken = Counter[str]()
+        """How often each step was taken, by its name."""
         self._tape = Tape()
         self._guest: GuestRun | None = None
         self._failed = False
@@ -245,9 +249,12 @@ class TrioStateMachine(RuleBasedStateMachine):
                 if not self._failed:
                     self._guarded(lambda: guest.call(self.ateardown))
             finally:
-                # After a failure the rest is a consequence, and must not take its place.
-                with suppress(Exception) if self._failed else ExitStack():
+                try:
                     guest.close()
+                except BaseException as exc:  # noqa: ASYNC103
+                    # After a failure the rest is a consequence, and must not take its place.
+                    if not self._failed or isinstance(exc, (KeyboardInterrupt, SystemExit)):
+                        raise
 
     @property
     def _opened(self) -> GuestRun:
@@ -312,6 +319,7 @@ def _in_trio(step: _Step) -> _Step:
     @functools.wraps(step)
     def run(machine: TrioStateMachine, *args: Any, **kwargs: Any) -> Any:
         def take() -> Any:
+            machine.taken[step.__name__] += 1
             guest = machine._opened
             if is_async:
                 return guest.call(functools.partial(step, machine, *args, **kwargs))

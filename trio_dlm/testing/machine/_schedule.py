@@ -7,31 +7,18 @@ Rules that hold here:
 - nothing is drawn inside a tick: the tape is a list of small numbers, drawn before the first step;
 - number k lets the k-th oldest runnable task go first, 0 changes nothing; an empty or used-up tape means oldest
   first, which is what shrinking ends at;
-- this is the only file of the harness that touches a private name of trio, and without that name it does nothing.
+- this is the only file of the machine that changes something private to trio, and without that name it does nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, final
+from typing import Any, final
 
 import trio
-from hypothesis import strategies as st
 
-__all__ = ["Tape", "tapes"]
-
-# More tasks than this in one tick are rare in programs of a few dozen steps, and the number is taken modulo them
-# anyway.
-_WIDEST_CHOICE: Final = 7
-
-# A program of 40 steps has about as many ticks with a choice in them.
-_LONGEST: Final = 40
-
-
-def tapes() -> st.SearchStrategy[list[int]]:
-    """Draw tapes; they shrink to the empty one."""
-    return st.lists(st.integers(0, _WIDEST_CHOICE), max_size=_LONGEST)
+__all__ = ["Tape"]
 
 
 @final

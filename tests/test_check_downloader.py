@@ -1,0 +1,429 @@
+"""``check_downloader``: ours keeps its promises, and no bug that users have met elsewhere gets through."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, Self
+
+import hypothesis
+import pytest
+import trio
+import trustme
+from hypothesis import strategies as st
+
+from trio_dlm import DownloadResult, _errors
+from trio_dlm.downloaders import DownloadJob
+from trio_dlm.downloaders.http import HttpDownloader, _client, _disk, _downloader, _plan, _transfer, _waits
+from trio_dlm.testing.checks._downloader import check_downloader
+from trio_dlm.testing.checks._explore import Trial, explore
+from trio_dlm.testing.checks._first import first_plans
+from trio_dlm.testing.checks._promises import Breach, Outcome, Promise
+from trio_dlm.testing.checks._report import BrokenDownloadError
+from trio_dlm.testing.origin import faults as f
+from trio_dlm.testing.origin._plan import FaultPlan
+
+Fetch = Callable[[DownloadJob], Awaitable[DownloadResult]]
+
+ONE = hypothesis.settings(max_examples=1, database=None, derandomize=True, phases=[hypothesis.Phase.generate])
+FEW = hypothesis.settings(max_examples=25, database=None, derandomize=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_certificates(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    # A client for each plan would load those of all authorities.
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(path))
+        yield
+
+
+def broken(factory: Callable[[], Any] = HttpDownloader, **options: Any) -> BrokenDownloadError:
+    """Check, expect a short plan that breaks it, and return the error."""
+    with pytest.raises(BrokenDownloadError) as caught:
+        check_downloader(factory, **options)
+    assert len(caught.value.plan.steps) <= 2
+    assert str(caught.value.plan) in str(caught.value)
+    return caught.value
+
+
+class TestOurs:
+    @pytest.mark.parametrize("library", ["httpx", "httpx2"])
+    def test_the_http_downloader_keeps_every_promise(self, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_client, "LIBRARIES", (library,))
+        report = check_downloader()
+        assert report.examples >= 100
+        assert report.requests >= report.examples
+        assert {kind.__name__ for kind in f.FAULTS} <= set(report.faults)
+        assert report.outcomes["success"] > 50
+        assert "no end" not in report.outcomes
+
+    def test_what_only_a_digest_reveals_is_tried_only_with_one(self) -> None:
+        hidden = sorted(f.UNDETECTABLE, key=lambda kind: kind.__name__)
+        plans = st.sampled_from([FaultPlan(), *(FaultPlan((kind(),)) for kind in hidden)])
+        with_one = check_downloader(plans=plans, settings=FEW)
+        assert set(with_one.faults) > {"Serve", "CorruptedBody"}
+        assert with_one.outcomes["ChecksumMismatchError"] > 1
+        without = check_downloader(plans=plans, checksum=False, settings=FEW)
+        assert set(without.faults) == {"Serve"}
+        assert set(without.outcomes) == {"success"}
+
+    def test_every_plan_may_be_tried_with_a_digest(self) -> None:
+        report = check_downloader(plans=st.just(FaultPlan((f.Changed(),))), checksum=True, settings=FEW)
+        assert set(report.outcomes) == {"ChecksumMismatchError"}
+
+    def test_it_keeps_them_with_a_larger_file_and_plans_of_the_callers_own(self) -> None:
+        plans = st.sampled_from([FaultPlan(), FaultPlan((f.DropAt(99_999), f.Changed())), FaultPlan((f.OtherBytes(),))])
+        report = check_downloader(plans=plans, body=bytes(range(250)) * 400, settings=FEW)
+        assert report.faults["DropAt"] > 0
+
+    def test_nothing_is_written_to_stderr(self, capfd: pytest.CaptureFixture[str], caplog: Any) -> None:
+        with caplog.at_level(logging.CRITICAL):
+            check_downloader(plans=st.just(FaultPlan((f.Refuse(404),))), settings=FEW)
+        assert capfd.readouterr() == ("", "")
+
+
+class TestPlantedInTheHttpDownloader:
+    """Each of these bugs was met in somebody's downloader; see the research that the origin's faults came from."""
+
+    def test_a_body_that_breaks_off_is_taken_for_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        read = _client.Exchange.read_batch
+
+        async def careless(self: _client.Exchange, arrived: Any, *, length: int | None) -> tuple[list[bytes], bool]:
+            try:
+                return await read(self, arrived, length=length)
+            except (_errors.ConnectionFailedError, _errors.StalledError, _errors.IncompleteBodyError):
+                return [], True
+
+        monkeypatch.setattr(_client.Exchange, "read_batch", careless)
+        monkeypatch.setattr(_plan, "check_received", lambda *_, **__: None)
+        error = broken()
+        assert error.promise is Promise.EXACT
+        assert "Found: an empty file" in str(error)
+
+    def test_a_part_that_nobody_asked_for_is_taken_for_the_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        check = _plan.check_delivers
+        monkeypatch.setattr(_plan, "check_delivers", lambda head: None if head.status == 206 else check(head))
+        error = broken()
+        assert error.promise is Promise.EXACT
+        assert isinstance(error.plan.for_request(0), f.PartUnasked)
+
+    def test_the_final_name_is_there_before_the_file_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pour = _transfer._pour
+
+        async def hasty(exchange: Any, length: Any, part: Any, options: Any, progress: Any) -> DownloadResult:
+            part._part._part.rename(part._part.path)
+            part._part._part = part._part.path
+            try:
+                return await pour(exchange, length, part, options, progress)
+            finally:
+                part._part.is_published = True
+
+        monkeypatch.setattr(_transfer, "_pour", hasty)
+        monkeypatch.setattr(_disk.Part, "_take_free_name", lambda self: None)
+        assert broken().promise is Promise.ABSENT
+
+    def test_the_part_is_left_under_the_final_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_disk.Part, "discard", lambda self: (self._close(), self._part.rename(self.path)))
+        error = broken()
+        assert error.promise is Promise.ABSENT
+        assert isinstance(error.plan.for_request(0), f.DropAt | f.Stall)
+
+    def test_the_digest_is_not_looked_at(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_disk.Part, "_verify", lambda self, url: None)
+        error = broken()
+        assert error.promise is Promise.EXACT
+        assert error.plan.is_undetectable
+        assert "(the download was given checksum=)" in str(error)
+
+    def test_compressed_bytes_are_taken_for_the_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_plan, "check_coding", lambda head: None)
+        error = broken()
+        assert error.promise is Promise.EXACT
+        assert isinstance(error.plan.for_request(0), f.Gzipped)
+
+    def test_a_stall_is_taken_for_the_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        read = _client.Exchange.read_batch
+
+        async def resigned(self: _client.Exchange, arrived: Any, *, length: int | None) -> tuple[list[bytes], bool]:
+            with contextlib.suppress(_errors.StalledError):
+                return await read(self, arrived, length=length)
+            return [], True
+
+        monkeypatch.setattr(_client.Exchange, "read_batch", resigned)
+        monkeypatch.setattr(_plan, "check_received", lambda *_, **__: None)
+        error = broken()
+        assert error.promise is Promise.EXACT
+        assert isinstance(error.plan.for_request(0), f.DropAt | f.Stall)
+
+    def test_there_is_no_limit_on_silence(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        begin = _client.Exchange.__init__
+
+        def patient(self: _client.Exchange, head: Any, body: Any, library: str, timeout_s: float) -> None:
+            begin(self, head, body, library, math.inf)
+
+        monkeypatch.setattr(_client.Exchange, "__init__", patient)
+        error = broken()
+        assert error.promise is Promise.PROMPT
+        assert "it had not ended after 86400 s" in str(error)
+        assert "it did not end, beside file.bin.part" in str(error)
+
+    def test_there_is_no_limit_on_the_header(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        begin = _waits.Waits._begin
+        monkeypatch.setattr(_waits.Waits, "_begin", lambda self, what, _, option: begin(self, what, math.inf, option))
+        # A header without an end takes as many steps as there may be; one that stops shows the same at once.
+        plans = st.just(FaultPlan((f.HeaderStops(),)))
+        assert broken(plans=plans, settings=FEW).promise is Promise.PROMPT
+
+    def test_redirects_are_followed_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_plan, "MAX_REDIRECTS", 10**9)
+        error = broken()
+        assert error.promise is Promise.PROMPT
+        assert error.plan == FaultPlan(then=f.RedirectToItself())
+        assert "after 500 requests it would have gone on" in str(error)
+        assert len(str(error).splitlines()) < 20
+
+    def test_left_over_bytes_are_the_next_reply_on_a_kept_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def make() -> tuple[Any, Any]:
+            library = _client.load_library()
+            return library, library.AsyncClient(timeout=None)
+
+        monkeypatch.setattr(_client, "make_client", make)
+        error = broken()
+        assert error.promise is Promise.EXACT
+        assert isinstance(error.plan.for_request(0), f.ForgedReply)
+        assert error.outcomes[0].succeeded
+        assert not error.outcomes[0].connections_left
+
+    def test_connections_are_left_open(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept: list[Any] = []
+
+        async def close(self: _client.Client, response: Any, body: Any) -> None:
+            kept.append((response, body))
+            await trio.lowlevel.checkpoint()
+
+        @contextlib.asynccontextmanager
+        async def open_client(_: object) -> AsyncGenerator[_client.Client, None]:
+            library, client = _client.make_client()
+            kept.append(client)
+            yield _client.Client(client, library)
+
+        monkeypatch.setattr(_client.Client, "_close", close)
+        monkeypatch.setattr(_downloader, "open_client", open_client)
+        assert broken().promise is Promise.CLOSED
+
+    def test_errors_of_the_library_come_out_as_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_client, "errors_below", lambda *_: contextlib.nullcontext())
+        error = broken()
+        assert error.promise is Promise.DOCUMENTED
+        assert "RemoteProtocolError" in str(error)
+
+
+async def ask(job: DownloadJob, *lines: str) -> tuple[bytes, bytes]:
+    """Ask as a beginner would: send the lines, read to the end, return header and body."""
+    stream = await trio.open_tcp_stream("origin.test", 80)
+    async with stream:
+        request = "\r\n".join(["GET /file.bin HTTP/1.1", "Host: origin.test", "Connection: close", *lines, "", ""])
+        await stream.send_all(request.encode())
+        received = b"".join([each async for each in stream])
+    head, _, body = received.partition(b"\r\n\r\n")
+    return head, body
+
+
+async def saved(job: DownloadJob, body: bytes) -> DownloadResult:
+    job.directory.mkdir(parents=True, exist_ok=True)
+    path = job.directory / "file.bin"
+    path.write_bytes(body)
+    await trio.lowlevel.checkpoint()
+    return DownloadResult(path=path, size_bytes=len(body))
+
+
+class TestOthers:
+    """Downloaders of a user's own, as plain functions of a job."""
+
+    def test_one_that_resumes_without_a_condition_is_unguarded(self) -> None:
+        async def resume(job: DownloadJob) -> DownloadResult:
+            part = job.directory / "file.part"
+            have = part.read_bytes() if part.exists() else b""
+            lines = [f"Range: bytes={len(have)}-"] if have else []
+            head, body = await ask(job, *lines)
+            if head.split()[1:2] not in ([b"200"], [b"206"]):
+                raise ConnectionError("refused")
+            body = have + body if b" 206 " in head else body
+            if len(body) < 4096:
+                job.directory.mkdir(parents=True, exist_ok=True)
+                part.write_bytes(body)
+                raise ConnectionError("too short")
+            return await saved(job, body)
+
+        drops = st.builds(
+            FaultPlan, st.lists(st.builds(f.DropAt, st.integers(0, 4096)) | st.just(f.Changed())).map(tuple)
+        )
+        facts: dict[str, Any] = {"plans": drops, "errors": (ConnectionError,), "checksum": False}
+        error = broken(lambda: resume, promises={Promise.EXACT}, **facts)
+        assert "Found: 4096 bytes: 0" in str(error)
+        assert "-4095 of version 2" in str(error)
+        assert [type(step) for step in error.plan.steps] == [f.DropAt, f.Changed]
+        error = broken(lambda: resume, promises={Promise.GUARDED}, **facts)
+        assert "Range: bytes=1-, and no condition" in str(error)
+
+    def test_one_that_asks_again_at_once_is_impatient(self) -> None:
+        async def insist(job: DownloadJob) -> DownloadResult:
+            while True:
+                head, body = await ask(job)
+                if b" 200 " in head:
+                    return await saved(job, body)
+
+        busy = st.just(FaultPlan((f.Busy(retry_after=30),)))
+        error = broken(lambda: insist, plans=busy, settings=FEW)
+        assert error.promise is Promise.PATIENT
+        assert "Retry-After: 30, and it asked again after 0 s" in str(error)
+
+    def test_one_that_waits_is_not(self) -> None:
+        async def wait(job: DownloadJob) -> DownloadResult:
+            while True:
+                head, body = await ask(job)
+                if b" 200 " in head:
+                    return await saved(job, body)
+                await trio.sleep(30)
+
+        check_downloader(lambda: wait, plans=st.just(FaultPlan((f.Busy(retry_after=30),))), retries=1, settings=FEW)
+
+    def test_one_that_refuses_an_honest_file_does_not_serve(self) -> None:
+        async def refuse(job: DownloadJob) -> DownloadResult:
+            await trio.lowlevel.checkpoint()
+            raise ConnectionError("no")
+
+        error = broken(lambda: refuse, errors=(OSError,))
+        assert error.promise is Promise.SERVED
+        assert error.plan == FaultPlan()
+        assert "Found: ConnectionError: no" in str(error)
+
+    def test_one_that_does_not_heed_a_cancel_does_not_end(self) -> None:
+        async def shield(job: DownloadJob) -> DownloadResult:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(10_000)
+            return await saved(job, b"")
+
+        error = broken(lambda: shield, limit_s=10.0, plans=st.just(FaultPlan()), settings=ONE)
+        assert error.promise is Promise.PROMPT
+        assert "Found: it did not end, not even when it was cancelled" in str(error)
+
+    def test_one_that_spins_does_not_end(self) -> None:
+        async def spin(job: DownloadJob) -> DownloadResult:
+            while True:
+                await trio.lowlevel.checkpoint()
+
+        error = broken(lambda: spin, plans=st.just(FaultPlan()), body=b"x", settings=ONE)
+        assert error.promise is Promise.PROMPT
+        assert "it did not end: " in str(error)
+
+    def test_one_that_is_cancelled_by_itself_is_told_so(self) -> None:
+        async def crash(job: DownloadJob) -> DownloadResult:
+            await trio.lowlevel.checkpoint()
+            raise OSError("disk")
+
+        error = broken(lambda: crash)
+        assert error.promise is Promise.DOCUMENTED
+        assert "Found: OSError: disk" in str(error)
+
+    def test_one_that_does_not_end_well_is_found_out(self) -> None:
+        class Closing:
+            async def __aenter__(self) -> Self:
+                return self
+
+            async def __aexit__(self, *_: object) -> None:
+                await trio.lowlevel.checkpoint()
+                raise OSError("not closed")
+
+            async def download(self, job: DownloadJob) -> DownloadResult:
+                _, body = await ask(job)
+                return await saved(job, body)
+
+        error = broken(Closing, plans=st.just(FaultPlan()), settings=FEW)
+        assert error.promise is Promise.DOCUMENTED
+        assert "Found: OSError: not closed" in str(error)
+
+    def test_one_that_says_success_without_a_file_is_found_out(self) -> None:
+        async def pretend(job: DownloadJob) -> DownloadResult:
+            await trio.lowlevel.checkpoint()
+            return DownloadResult(path=job.directory / "file.bin", size_bytes=4096)
+
+        error = broken(lambda: pretend)
+        assert error.promise is Promise.EXACT
+        assert "Found: nothing" in str(error)
+
+    def test_what_cannot_be_used_at_all_says_why(self) -> None:
+        with pytest.raises(TypeError, match="a downloader is an object"):
+            check_downloader(object)  # type: ignore[arg-type]
+
+
+class TestTheSearch:
+    @staticmethod
+    def trial(case: int, *found: Promise) -> Trial:
+        outcomes = (Outcome(succeeded=True, said="success", found=None),)
+        breaches = tuple(Breach(promise, 0, f"at {case}") for promise in found)
+        return Trial(outcomes, breaches, lambda breach: BrokenDownloadError(breach, FaultPlan(), outcomes))
+
+    def test_the_smallest_case_is_reported_and_none_is_tried_twice_after_it_failed(self) -> None:
+        tried: list[int] = []
+
+        def attempt(case: int) -> Trial:
+            tried.append(case)
+            return self.trial(case, *([Promise.EXACT] if case >= 17 else []))
+
+        with pytest.raises(BrokenDownloadError, match="Found: at 17") as caught:
+            explore(st.integers(0, 1000), attempt)
+        failed = [case for case in tried if case >= 17]
+        assert sorted(failed) == sorted(set(failed))
+        assert not caught.value.__notes__
+
+    def test_it_follows_the_promise_that_it_found_first(self) -> None:
+        def attempt(case: int) -> Trial:
+            return self.trial(case, *([Promise.ABSENT] if case >= 500 else [Promise.CLOSED] if case >= 17 else []))
+
+        with pytest.raises(BrokenDownloadError) as caught:
+            explore(st.integers(0, 1000), attempt, first=[900])
+        assert caught.value.promise is Promise.ABSENT
+
+    def test_what_comes_first_is_tried_in_its_order_and_not_shrunk(self) -> None:
+        tried: list[int] = []
+
+        def attempt(case: int) -> Trial:
+            tried.append(case)
+            return self.trial(case, *([Promise.EXACT] if case == 3 else []))
+
+        with pytest.raises(BrokenDownloadError):
+            explore(st.integers(0, 1000), attempt, first=[1, 2, 3, 4])
+        assert tried == [1, 2, 3]
+
+    def test_shrinking_stops_when_its_time_is_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("trio_dlm.testing.checks._explore.SHRINK_S", -1.0)
+        tried: list[int] = []
+
+        def attempt(case: int) -> Trial:
+            tried.append(case)
+            return self.trial(case, *([Promise.EXACT] if case >= 17 else []))
+
+        with pytest.raises(BrokenDownloadError) as caught:
+            explore(st.integers(0, 1000), attempt)
+        assert len([case for case in tried if case >= 17]) == 1
+        assert f"at {tried[-1]}" in str(caught.value)
+
+    def test_what_an_attempt_raises_comes_out(self) -> None:
+        def attempt(case: int) -> Trial:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            explore(st.integers(), attempt)
+
+    @pytest.mark.parametrize("real_time", [False, True])
+    def test_the_first_plans_are_simple_and_hashable(self, real_time: bool) -> None:
+        plans: Sequence[FaultPlan] = first_plans(4096, real_time=real_time)
+        assert plans[0] == FaultPlan()
+        assert len(set(plans)) >= 50
+        assert all(len(plan.steps) <= 2 and not plan.is_undetectable for plan in plans)
+        assert any(plan.is_undetectable for plan in first_plans(4096, undetectable=True))

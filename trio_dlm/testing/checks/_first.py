@@ -1,0 +1,56 @@
+"""The plans that a check begins with: the accidents that happen every day, and each class of fault once.
+
+Rules that hold here:
+
+- they are as simple as a plan can be, the simplest first, so that what breaks at one of them needs no shrinking;
+- chance comes afterwards: a class that is one of sixty is easily missed by a hundred draws.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..origin import faults as f
+from ..origin._fault import Fault
+from ..origin._plan import FaultPlan
+
+__all__ = ["first_plans"]
+
+# As they are by default these wait for seconds, or look for a name or a server that is none.
+_NOT_IN_REAL_TIME: Final[frozenset[type[Fault]]] = frozenset(
+    {
+        f.EndlessHeader,
+        f.EndlessHints,
+        f.HeaderStops,
+        f.RedirectToHost,
+        f.RedirectToScheme,
+        f.SlowHeader,
+        f.Stall,
+        f.Trickle,
+    }
+)
+
+
+def first_plans(size_bytes: int, *, real_time: bool = False, undetectable: bool = False) -> list[FaultPlan]:
+    """Return what to try before anything is drawn.
+
+    Args:
+        size_bytes: of the file.
+        real_time: leave out what takes seconds.
+        undetectable: have also what only a digest reveals.
+    """
+    half = size_bytes // 2
+    plans = [
+        FaultPlan(),
+        # What happens every day: the line breaks, and it is tried again; meanwhile the file may have changed.
+        FaultPlan((f.DropAt(half),)),
+        FaultPlan((f.DropAt(half), f.Changed())),
+        FaultPlan((f.DropAt(half), f.IfRangeIgnored())),
+        FaultPlan((f.DropAt(half), f.Changed()), validators="weak"),
+        FaultPlan((f.DropAt(half), f.Changed()), validators="none"),
+        FaultPlan((f.Redirect(), f.DropAt(half))),
+        *(FaultPlan((kind(),)) for kind in f.FAULTS if not (real_time and kind in _NOT_IN_REAL_TIME)),
+        # It never ends.
+        *(FaultPlan(then=kind()) for kind in (f.RedirectToItself, f.Busy, f.DropAt, f.Changed)),
+    ]
+    return [plan for plan in plans if undetectable or not plan.is_undetectable]

@@ -1,0 +1,43 @@
+"""Q5: the queues of our manager hold nothing that has ended, and not much that is void.
+
+Rules that hold here:
+
+- this looks into the schedule, since what is held on to for nothing cannot be seen from outside; nobody else's manager
+  can be judged by it;
+- the content of a memory channel is private to trio.  Where it is not found, only the length is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ... import DownloadManager, _schedule
+from .._errors import require
+from ._model import DOWNLOADING, PENDING, Model
+
+__all__ = ["check_memory"]
+
+
+def check_memory(manager: DownloadManager, model: Model) -> None:
+    """Look into the lanes of *manager*.
+
+    Raises:
+        LawBrokenError: a lane holds too much.
+    """
+    schedule = manager._engine.schedule
+    for name, lane in schedule._lanes.items():
+        held = lane.receive.statistics().current_buffer_used
+        queued = model.pending_in(name)
+        # While everything is being cancelled nothing is swept any more.
+        is_swept = held <= 3 * queued + _schedule._FEW or schedule._halted
+        require(is_swept, f"Q5: lane {name!r} holds {held} tickets, {queued} of them live")
+        tickets: Iterable[Any] = getattr(getattr(lane.receive, "_state", None), "data", ())
+        dead = [
+            ticket.download.correlation_id
+            for ticket in tickets
+            if ticket.download is not None and ticket.download.status is not PENDING
+        ]
+        require(not dead, f"Q5: lane {name!r} holds on to {', '.join(dead)}, which is not queued")
+        idle = [each.correlation_id for each in lane.running if each.status is not DOWNLOADING]
+        require(not idle, f"Q5: lane {name!r} counts {', '.join(idle)} as running")
