@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, StatusLog, queue, saved, settle, url
+from tests.fakes import FakeDownloader, StatusLog, Steps, queue, saved, settle, url
 from trio_dlm import (
     DownloadBatch,
     DownloadJob,
@@ -482,6 +482,19 @@ async def test_other_tasks_get_their_turn_while_a_large_batch_is_cancelled() -> 
         assert manager.get_stats().cancelled == 3500
         nursery.cancel_scope.cancel(reason="seen enough")
     assert len([cancelled for cancelled in seen if 0 < cancelled < 3500]) >= 2
+
+
+async def test_waiting_for_a_batch_that_has_ended_is_one_checkpoint() -> None:
+    fake = FakeDownloader()
+    fake.finish(*"abc")
+    async with open_manager(3, downloader=fake) as manager:
+        batch = await manager.submit_many(named("abc"))
+        await manager.wait_idle()
+        async with trio.open_nursery() as nursery:
+            with Steps("waiter") as steps:
+                nursery.start_soon(batch.wait, name="waiter")
+                await settle()
+            assert steps.count == 2
 
 
 async def test_wait_returns_how_each_ended_and_asks_for_failures() -> None:

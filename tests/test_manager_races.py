@@ -171,6 +171,32 @@ def test_a_pause_and_the_end_in_one_tick_give_a_true_answer(seed: int) -> None:
 
 
 @each_seed
+def test_a_pause_returns_although_the_download_was_resumed_before_it_could(seed: int) -> None:
+    async def program() -> None:
+        fake = FakeDownloader()
+        async with open_manager(1, downloader=fake) as manager:
+            (a,) = queue(manager, "a")
+            await settle()
+
+            async def resume_at_once() -> None:
+                async with manager.events(tasks=[a]) as events:
+                    async for snapshot in events:
+                        if snapshot.status is PAUSED:
+                            assert a.resume()
+                            return
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(resume_at_once)
+                await settle()
+                with trio.fail_after(10):
+                    await a.pause()
+            assert a.attempts == 2
+            fake.finish("a")
+
+    run_shuffled(program, seed)
+
+
+@each_seed
 def test_pause_resume_and_cancel_in_one_tick_end_where_the_table_allows(seed: int) -> None:
     async def program() -> None:
         fake = FakeDownloader()

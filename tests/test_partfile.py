@@ -710,3 +710,41 @@ async def test_a_name_that_the_locale_cannot_write_is_told(tmp_path: Path, monke
     with pytest.raises(StorageError, match="UTF-8 locale"):
         async with target(tmp_path, "é"):
             pass
+
+
+def look_fails_at(monkeypatch: pytest.MonkeyPatch, path: Path, look: int) -> None:
+    """Let the *look*-th look at *path* fail, counted from 1, as on a network file system that is away for a moment."""
+    looks = 0
+    lstat = Path.lstat
+
+    def count(self: Path) -> os.stat_result:
+        nonlocal looks
+        looks += self == path
+        if self == path and looks == look:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return lstat(self)
+
+    monkeypatch.setattr(Path, "lstat", count)
+
+
+@pytest.mark.parametrize("look", [1, 2])
+async def test_who_cannot_look_whether_a_name_is_free_takes_nothing_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: int
+) -> None:
+    look_fails_at(monkeypatch, tmp_path / "a.iso", look)
+    with pytest.raises(StorageError, match="the disk or the network file system fails"):
+        await save(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_without_hard_links_a_name_that_cannot_be_looked_at_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", fail(errno.EPERM))
+    async with target(tmp_path) as part:
+        assert isinstance(part, PartFile)
+        (tmp_path / "a.iso").write_bytes(OLD)
+        look_fails_at(monkeypatch, tmp_path / "a.iso", 1)
+        with pytest.raises(StorageError, match="the disk or the network file system fails"):
+            await part.publish([BODY])
+    assert (tmp_path / "a.iso").read_bytes() == OLD

@@ -71,3 +71,15 @@ async def test_a_crash_does_not_keep_the_manager() -> None:
     assert error is not None
     assert isinstance(error.__cause__, Crash)
     assert alive() is None
+
+
+async def test_a_crash_went_through_the_run_and_holds_nothing_of_it() -> None:
+    fake = FakeDownloader()
+    with pytest.RaisesGroup(Crash):
+        async with open_manager(downloader=fake) as manager:
+            a = queue_one(manager, "a")
+            fake.fail("a", crash := Crash())
+            await trio.sleep_forever()
+    assert a.error is not None
+    frames = [frame for frame, _ in traceback.walk_tb(crash.__traceback__) if frame.f_code.co_name == "run_download"]
+    assert [frame.f_locals for frame in frames] == [{}]

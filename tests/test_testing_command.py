@@ -102,7 +102,9 @@ except ImportError as exc:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     first, second = done.stdout.splitlines()
     assert first == "ScriptedDownloader torture open_origin check_events"
-    expected = "trio_dlm.testing.check_manager needs Hypothesis, which is not installed: pip install 'trio-dlm[testing]'"
+    expected = (
+        "trio_dlm.testing.check_manager needs Hypothesis, which is not installed: pip install 'trio-dlm[testing]'"
+    )
     assert second == expected
 
 

@@ -102,7 +102,7 @@ def claim(
         with _storage_errors(path):
             if overwrite is True:
                 _refuse_special(path)
-            elif os.path.lexists(path):
+            elif _is_taken(path):
                 if overwrite == "unique":
                     continue
                 return _reusable(path, checksum)
@@ -116,13 +116,15 @@ def claim(
                     problem="it exists: another download, of this program or another, may be writing it",
                     advice="wait for that one, or pass another filename=; delete it only if there is none",
                 ) from None
-            # Who had the part before may have published it between the look and the creation.  Nobody else can now.
-            if overwrite is not True and os.path.lexists(path):
-                part.discard()
-                if overwrite == "unique":
-                    continue
-                return _reusable(path, checksum)
-            return part
+            with contextlib.ExitStack() as otherwise:
+                otherwise.callback(part.discard)
+                # Who had the part before may have published it between the look and the creation.  Nobody else can now.
+                if overwrite is True or not _is_taken(path):
+                    otherwise.pop_all()
+                    return part
+            if overwrite == "unique":
+                continue
+            return _reusable(path, checksum)
     raise _all_taken(directory / name)
 
 
@@ -158,6 +160,15 @@ def _reusable(path: Path, checksum: Checksum | None) -> Path:
             advice='pass overwrite=True to replace it, overwrite="unique" to keep both, or its checksum= to reuse it',
         )
     return path
+
+
+def _is_taken(path: Path) -> bool:
+    """Whether anything is there.  Who cannot look must not take it for nothing, as ``os.path.lexists`` does."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _part_of(path: Path) -> Path:
@@ -326,7 +337,7 @@ def _rename_without_replacing(part: Path, path: Path) -> bool:
         except OSError as exc:
             logger.warning("%s is complete, but %s could not be deleted (%s)", path, part, exc.strerror)
         return True
-    if os.path.lexists(path):
+    if _is_taken(path):
         return False
     try:
         part.rename(path)
