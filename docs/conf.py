@@ -9,7 +9,6 @@ Rules that hold here:
 from __future__ import annotations
 
 import builtins
-import re
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
@@ -65,5 +64,5 @@ nitpick_ignore_regex = [
     # What signatures show by name, and the text explains: type aliases, and what is between the rooms.
     ("py:.*", r"(trio_dlm\._\w+\.)?(AnyAsyncClient|Download|FileOptionsFields|LaneOf|Overwrite|TaskReference)"),
     # What signatures show without its module.
-    ("py:.*", "|".join(map(re.escape, ("Any", "Hashable", "PathLike", "Path", "datetime", "optional")))),
+    ("py:.*", "Any|Hashable|Path|PathLike|StrOrBytesPath|TooSlowError|_Ts|datetime|optional|os"),
 ]

@@ -124,6 +124,24 @@ async def test_all_are_checked_before_the_first_is_queued(bad: object, error: ty
         await manager.submit_many([], parent_id="p")
 
 
+async def test_what_is_no_request_is_shown() -> None:
+    async with open_manager(downloader=FakeDownloader()) as manager:
+        with pytest.raises(TypeError) as caught:
+            await manager.submit_many([Path("a")])  # type: ignore[list-item]
+    assert str(caught.value) == f"submit_many takes URLs and DownloadRequests, got {Path('a')!r}"
+
+
+async def test_the_lane_of_a_batch_is_that_of_every_request_that_names_none() -> None:
+    named, unnamed = DownloadRequest(url("a"), lane="own"), DownloadRequest(url("b"))
+    async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:
+        batch = await manager.submit_many([named, unnamed, url("c")], lane="x")
+        assert [task.lane for task in batch] == ["own", "x", "x"]
+        # Where nothing is to be added they are used as they are.
+        assert batch[0].request is named
+        batch = await manager.submit_many([unnamed])
+        assert batch[0].request is unnamed
+
+
 async def test_what_lane_of_raises_for_the_last_queues_nothing() -> None:
     def lane_of(request: DownloadRequest) -> str:
         if request.url.endswith("b"):
@@ -158,11 +176,13 @@ async def test_one_string_is_not_taken_for_its_characters() -> None:
 async def test_a_closed_manager_takes_no_batch() -> None:
     async with open_manager(downloader=FakeDownloader()) as manager:
         pass
-    with pytest.raises(ManagerClosedError):
+    with pytest.raises(ManagerClosedError) as caught:
         await manager.submit_many([url("a")])
     # Nothing to queue is no excuse.
-    with pytest.raises(ManagerClosedError):
+    with pytest.raises(ManagerClosedError) as again:
         await manager.submit_many([])
+    assert str(again.value) == str(caught.value)
+    assert again.value.action == "submit"
 
 
 async def test_a_caller_that_is_cancelled_already_queues_nothing() -> None:
@@ -191,6 +211,49 @@ async def test_a_submit_many_that_is_cancelled_while_it_waits_has_cancelled_what
         assert manager.get_task("d").reason == "submit_many was interrupted"
 
 
+async def test_a_submit_many_that_is_cancelled_awaits_the_end_of_what_runs() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake, max_pending=1) as manager:
+        fake.shield("a", 20)
+        with trio.move_on_after(5):
+            await manager.submit_many(named("abc"))
+        assert fake.over == ["a"]
+
+
+async def test_who_waits_for_idleness_learns_that_a_submit_many_was_given_up() -> None:
+    async with open_manager(0, downloader=FakeDownloader(), max_pending=1) as manager:
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+
+            async def submit() -> None:
+                with scope:
+                    await manager.submit_many(named("abc"))
+
+            nursery.start_soon(submit)
+            await settle()
+            nursery.start_soon(manager.wait_idle)
+            await settle()
+            scope.cancel(reason="a test")
+
+
+async def test_a_submit_many_that_has_let_others_have_their_turn_finds_the_door_closed() -> None:
+    said: list[str] = []
+    async with trio.open_nursery() as nursery:
+        async with open_manager(0, downloader=FakeDownloader()) as manager:
+
+            async def submit() -> None:
+                with pytest.raises(ManagerClosedError) as caught:
+                    await manager.submit_many([url(n) for n in range(1500)])
+                said.append(caught.value.action)
+
+            nursery.start_soon(submit)
+            while manager.get_stats().pending < 1000:
+                await trio.lowlevel.checkpoint()
+            manager._engine.close_door()
+    assert said == ["submit"]
+    assert manager.get_stats().cancelled == 1500
+
+
 async def test_a_submit_many_that_waits_when_the_block_is_left_is_refused_and_leaves_nothing_behind() -> None:
     fake = FakeDownloader()
     said: list[str] = []
@@ -208,6 +271,25 @@ async def test_a_submit_many_that_waits_when_the_block_is_left_is_refused_and_le
     assert len(said) == 1
     assert set(log.ids(PENDING)) == {"a", "b"}
     assert set(log.ids(CANCELLED)) == {"a", "b", "c", "d"}
+
+
+async def test_a_batch_is_not_refused_when_the_block_is_left_and_nothing_of_it_is_left_to_be_queued() -> None:
+    fake = FakeDownloader()
+    batches: list[DownloadBatch] = []
+    async with trio.open_nursery() as nursery:
+        async with open_manager(1, downloader=fake, max_pending=1) as manager:
+            queue(manager, "r", "p")
+
+            async def submit() -> None:
+                batches.append(await manager.submit_many(named("ab")))
+
+            nursery.start_soon(submit)
+            await settle()
+            await manager.cancel("b")
+            fake.finish(*"rpa")
+            # "a" comes in, and before its submit_many() can look around the block is left.
+            manager.max_concurrent = 3
+    assert [task.status for task in batches[0]] == [COMPLETED, CANCELLED]
 
 
 async def test_a_batch_that_is_cancelled_while_it_is_still_being_queued_ends_whole() -> None:
@@ -395,6 +477,18 @@ async def test_other_tasks_get_their_turn_while_a_large_batch_is_queued() -> Non
     assert len([pending for pending in seen if 0 < pending < 3500]) >= 2
 
 
+@pytest.mark.parametrize(("count", "turns"), [(999, 0), (1000, 1), (1999, 1), (2001, 2)])
+async def test_others_get_their_turn_after_every_thousandth_that_is_queued(count: int, turns: int) -> None:
+    requests = [url(n) for n in range(count)]
+    async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:
+        async with trio.open_nursery() as nursery:
+            with Steps("submitter") as steps:
+                nursery.start_soon(manager.submit_many, requests, name="submitter")
+                await settle()
+        # The first is its start, and the last the checkpoint that it is in any case.
+        assert steps.count == 2 + turns
+
+
 async def test_an_id_of_a_batch_cannot_be_taken_while_the_batch_is_still_being_queued() -> None:
     fake = FakeDownloader()
     async with open_manager(1, downloader=fake, max_pending=1) as manager, trio.open_nursery() as nursery:
@@ -440,6 +534,16 @@ async def test_cancel_is_false_if_every_one_ended_otherwise() -> None:
         fake.gate("b").when_cancelled(None)
         assert await batch.cancel() is False
         assert await batch.wait() == (COMPLETED, COMPLETED)
+
+
+async def test_cancelling_a_batch_that_only_waits_is_one_checkpoint() -> None:
+    async with open_manager(0, downloader=FakeDownloader()) as manager:
+        batch = await manager.submit_many(named("abc"))
+        async with trio.open_nursery() as nursery:
+            with Steps("canceller") as steps:
+                nursery.start_soon(batch.cancel, name="canceller")
+                await settle()
+        assert steps.count == 2
 
 
 async def test_cancelling_the_caller_does_not_undo_it() -> None:
@@ -643,6 +747,22 @@ async def test_the_time_left_is_for_the_whole_at_the_present_rate() -> None:
         fake.grant("b", 500)
         assert batch.progress.eta_s == 0
         fake.finish(*"ab")
+
+
+async def test_the_slowest_rate_tells_when_it_will_be_over() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake) as manager:
+        batch = await manager.submit_many(named("a"))
+        await settle()
+        job = fake.gate("a").job
+        assert job is not None
+        job.progress.begin(0, 1000)
+        for _ in range(3):
+            await trio.sleep(10)
+            fake.grant("a", 5)
+        assert batch.progress.rate_bytes_per_s == pytest.approx(0.5)
+        assert batch.progress.eta_s == pytest.approx(985 / 0.5)
+        fake.finish("a")
 
 
 async def test_a_batch_that_only_waits_says_so() -> None:

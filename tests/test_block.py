@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import trio
@@ -41,7 +43,7 @@ from trio_dlm import (
     download,
     open_manager,
 )
-from trio_dlm._block import OnExit
+from trio_dlm._block import OnExit, _Block, _Plan
 from trio_dlm._engine import Engine
 
 pytestmark = pytest.mark.virtual_time
@@ -90,6 +92,46 @@ def test_arguments_are_checked_when_open_manager_is_called(
 ) -> None:
     with pytest.raises(error, match=message):
         open_manager(**arguments)
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    parameters = inspect.signature(open_manager).parameters
+    assert {name: parameter.default for name, parameter in parameters.items()} == {
+        "max_concurrent": 5,
+        "directory": ".",
+        "downloader": None,
+        "max_pending": None,
+        "lane_of": None,
+        "max_per_lane": None,
+        "keep_finished": 1000,
+        "on_exit": "wait",
+        "failures": "raise",
+        "setup": None,
+        "backend": "auto",
+    }
+    assert inspect.signature(download).parameters["directory"].default == "."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lane_of": "host"}, "lane_of is a function of a DownloadRequest, got 'host'"),
+        ({"setup": "x"}, "setup is a function that makes an async context manager, got 'x'"),
+    ],
+    ids=["lane_of", "setup"],
+)
+def test_what_is_no_function_is_shown(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        open_manager(**arguments)
+    assert str(caught.value) == message
+
+
+def test_the_plan_of_a_block_is_given_by_name_frozen_and_small() -> None:
+    plan = cast("_Block", open_manager())._plan
+    with pytest.raises(FrozenInstanceError):
+        plan.max_concurrent = 6  # type: ignore[misc]
+    assert not hasattr(plan, "__dict__")
+    assert all(field.kw_only for field in fields(_Plan))
 
 
 async def test_the_limits_may_be_zero_one_or_infinite() -> None:
@@ -500,13 +542,14 @@ async def test_an_outer_cancel_leaves_as_a_bare_cancelled_however_many_downloads
     with trio.move_on_after(10):
         try:
             async with open_manager(3, downloader=fake) as manager:
-                queue(manager, *"abc")
+                tasks = queue(manager, *"abcd")
                 if where == "in the body":
                     await trio.sleep_forever()
         except BaseException as exc:
             left_by.append(type(exc))
             raise
     assert left_by == [trio.Cancelled]
+    assert {task.reason for task in tasks} == {"the manager's block was cancelled"}
 
 
 # Ctrl-C, which trio raises in the main task, and that waits for the end of the downloads.
@@ -582,8 +625,7 @@ async def test_a_crash_of_a_download_leaves_as_a_group_and_ends_the_block(crash:
     for task in (c, e):
         # Queued or paused.
         assert task.status is CANCELLED
-        assert task.reason is not None
-        assert "manager" in task.reason
+        assert task.reason == f"the manager crashed: {crash!r}"
     assert fake.running == []
 
 

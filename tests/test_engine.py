@@ -11,19 +11,21 @@ import pytest
 import trio
 
 from tests.fakes import FakeDownloader, Steps, queue, queue_one, saved, settle, url
-from trio_dlm import DownloadJob, DownloadRequest, DownloadResult, open_manager
+from trio_dlm import DownloadJob, DownloadRequest, DownloadResult, DownloadStatus, open_manager
 from trio_dlm import _engine as engine_room
+from trio_dlm import _manager as manager_room
 from trio_dlm._outcome import Asked
+from trio_dlm._schedule import _Lane
 
 pytestmark = pytest.mark.virtual_time
 
 
 @contextmanager
 def watching_protection(protected: dict[str, bool]) -> Iterator[None]:
-    """Note of every method of the engine that is called whether Ctrl-C is held off in it, each time."""
+    """Note of every method of engine and manager that is called whether Ctrl-C is held off in it, each time."""
 
     def note(frame: FrameType, event: str, arg: object) -> None:
-        if event == "call" and frame.f_code.co_filename == engine_room.__file__:
+        if event == "call" and frame.f_code.co_filename in {engine_room.__file__, manager_room.__file__}:
             name = frame.f_code.co_qualname
             protected[name] = protected.get(name, True) and trio.lowlevel.currently_ki_protected()
 
@@ -77,6 +79,17 @@ async def test_ctrl_c_is_held_off_in_every_step_whoever_calls_it() -> None:
         "stop_all",
     ):
         assert protected[f"Engine.{step}"], step
+
+
+async def test_ctrl_c_is_held_off_while_a_limit_is_set() -> None:
+    protected: dict[str, bool] = {}
+    async with open_manager(1, downloader=FakeDownloader()) as manager:
+        with watching_protection(protected):
+            manager.max_concurrent = 2
+            manager.max_per_lane = 2
+            manager.set_lane_limit("x", 2)
+    for name in ("max_concurrent", "max_per_lane", "set_lane_limit"):
+        assert protected[f"DownloadManager.{name}"], name
 
 
 async def test_the_trio_task_of_a_download_is_named_by_its_id() -> None:
@@ -173,3 +186,60 @@ async def test_the_bytes_of_a_download_that_failed_are_still_shown() -> None:
         fake.grant("a", 5)
         fake.fail("a")
     assert task.progress.received_bytes == 5
+
+
+async def test_a_download_whose_surroundings_are_cancelled_says_so() -> None:
+    # The nursery alone, so that the run is the first to notice.
+    async with open_manager(1, downloader=FakeDownloader()) as manager:
+        a, b = queue(manager, "a", "b")
+        await settle()
+        manager._engine.nursery.cancel_scope.cancel(reason="a test")
+        with trio.CancelScope(shield=True):
+            await settle()
+        assert [task.reason for task in (a, b)] == 2 * ["the manager's block was cancelled"]
+
+
+async def test_a_paused_download_holds_nothing_of_its_run() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake, on_exit="cancel") as manager:
+        a = queue_one(manager, "a")
+        await settle()
+        assert a._download.scope is not None
+        assert a._download.runner is not None
+        assert await a.pause()
+        assert a._download.scope is None
+        assert a._download.runner is None
+
+
+async def test_the_first_reason_for_stopping_everything_stays() -> None:
+    async with open_manager(1, downloader=FakeDownloader()) as manager:
+        tasks = queue(manager, "a", "b")
+        manager._engine.stop_all("first")
+        manager._engine.stop_all("second")
+    assert [task.reason for task in tasks] == ["first", "first"]
+
+
+async def test_no_queue_is_swept_while_everything_is_being_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    swept: list[object] = []
+    async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:
+        queue(manager, *"abc")
+        monkeypatch.setattr(_Lane, "sweep", swept.append)
+    assert manager.get_stats().cancelled == 3
+    assert swept == []
+
+
+async def test_the_block_waits_for_the_last_of_those_that_are_held_back() -> None:
+    fake = FakeDownloader()
+    fake.finish("b")
+    async with trio.open_nursery() as nursery:
+        async with open_manager(0, downloader=fake) as manager:
+            a, b = queue(manager, "a", "b")
+
+            async def let_go() -> None:
+                await settle()
+                await a.cancel()
+                await settle()
+                manager.max_concurrent = 1
+
+            nursery.start_soon(let_go)
+        assert b.status is DownloadStatus.COMPLETED

@@ -268,6 +268,19 @@ async def test_every_reader_has_its_own_view() -> None:
 # min_interval_s.
 
 
+async def test_without_an_interval_nothing_is_held_back() -> None:
+    fake = FakeDownloader()
+    async with open_manager(1, downloader=fake) as manager, trio.open_nursery() as nursery:
+        a = queue_one(manager, "a")
+        reader = await start_reader(nursery, manager.events(tasks=[a]))
+        for _ in range(3):
+            await trio.sleep(0.5)
+            fake.grant("a", 1)
+        await settle()
+        assert [later - earlier for earlier, later in pairwise(reader.times)] == [0.5, 0.5, 0.5]
+        fake.finish("a")
+
+
 async def test_min_interval_holds_back_everything_but_final_states_for_each_download_alone() -> None:
     fake = FakeDownloader()
     async with open_manager(9, downloader=fake) as manager, trio.open_nursery() as nursery:

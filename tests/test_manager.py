@@ -42,6 +42,16 @@ pytestmark = pytest.mark.virtual_time
 # Bad input: everything is checked before anything waits, and a refused call has queued nothing.
 
 
+class Unhashable:
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return "<no key>"
+
+    def __str__(self) -> str:
+        return "something"
+
+
 def nothing_was_queued(manager: DownloadManager) -> bool:
     stats = manager.get_stats()
     return (stats.active, stats.pending, stats.paused, stats.completed, dict(stats.lanes)) == (0, 0, 0, 0, {})
@@ -83,8 +93,10 @@ async def test_what_cannot_be_a_url_is_refused(
         ),
         ({"downloader": lambda job: None}, TypeError, r"^a downloader is an object with `async def download"),
         ({"downloader": "HttpDownloader"}, TypeError, r"^a downloader is an object with `async def download"),
+        ({"options": "x"}, TypeError, r"^options is a DownloadOptions, got 'x'$"),
         ({"options": {"filename": "x"}}, TypeError, r"^options is a DownloadOptions, got \{'filename': 'x'\}$"),
         ({"lane": []}, TypeError, r"^a lane is hashable, got \[\]$"),
+        ({"lane": Unhashable()}, TypeError, r"^a lane is hashable, got <no key>$"),
         ({"lane": ("host", [])}, TypeError, r"^a lane is hashable, got \('host', \[\]\)$"),
         ({"correlation_id": 7}, TypeError, r"^an id is a str, got 7$"),
         ({"correlation_id": ""}, ValueError, r"^an id has 1 to 200 printable characters, got ''$"),
@@ -128,8 +140,10 @@ async def test_an_unhashable_lane_from_lane_of_is_refused() -> None:
         return []
 
     async with open_manager(downloader=instant, lane_of=lane_of) as manager:
-        with pytest.raises(TypeError, match=r"^a lane is hashable, got \[\]$"):
+        with pytest.raises(TypeError, match=r"^a lane is hashable, got \[\]$") as caught:
             await manager.submit(url("a"))
+        # Python's own words would only repeat it.
+        assert caught.value.__suppress_context__
         assert nothing_was_queued(manager)
 
 

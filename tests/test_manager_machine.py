@@ -180,6 +180,16 @@ def close_on_a_batch_that_is_coming_in(machine: Machine) -> None:
     machine.settle()
 
 
+def leave_when_the_last_of_a_batch_comes_in(machine: Machine) -> None:
+    machine.open(limit=1, options={"max_pending": 1}, first=[(None, "wait"), (None, "wait")])
+    _, last = machine.submit_many([None, None])
+    machine.settle()
+    machine.cancel(last)
+    machine.resize(3)
+    machine.leave()
+    machine.settle()
+
+
 def watch_and_await_a_batch_whose_last_is_cancelled_before_its_turn(machine: Machine) -> None:
     machine.open(limit=1, options={"max_pending": 1})
     first, second, third = machine.submit_many([None, None, None])

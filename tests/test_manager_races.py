@@ -171,6 +171,20 @@ def test_a_pause_and_the_end_in_one_tick_give_a_true_answer(seed: int) -> None:
 
 
 @each_seed
+def test_who_waits_outside_has_asked_for_a_failure_however_soon_the_block_ends(seed: int) -> None:
+    async def program() -> None:
+        fake = FakeDownloader()
+        async with trio.open_nursery() as nursery:
+            async with open_manager(1, downloader=fake) as manager:
+                (a,) = queue(manager, "a")
+                nursery.start_soon(a.wait)
+                await settle()
+                fake.fail("a")
+
+    run_shuffled(program, seed)
+
+
+@each_seed
 def test_a_pause_returns_although_the_download_was_resumed_before_it_could(seed: int) -> None:
     async def program() -> None:
         fake = FakeDownloader()

@@ -197,7 +197,7 @@ def test_a_group_whose_class_makes_no_exception_of_exceptions_is_a_crash(members
 
 def test_a_group_that_says_nothing_is_in_it_is_a_crash() -> None:
     class Silent(BaseExceptionGroup[BaseException]):
-        def split(self, kind: object, /) -> tuple[None, None]:  # type: ignore[override]
+        def split(self, kind: object, /) -> tuple[None, None]:
             return None, None
 
     group = Silent("silent", [KeyboardInterrupt()])

@@ -54,14 +54,11 @@ class DownloadBatch(Sequence[DownloadTask[DownloadResult]]):
     @property
     def progress(self) -> Progress:
         """All of them added up: the total is None while that of one to come is unknown, the ETA is that of all."""
-        parts = [task.progress for task in self._tasks]
+        parts = [(task, task.progress) for task in self._tasks]
         # Of what failed or was cancelled nothing more will come.
-        totals = [
-            part.received_bytes if task.status.is_final else part.total_bytes
-            for task, part in zip(self._tasks, parts, strict=True)
-        ]
+        totals = [part.received_bytes if task.status.is_final else part.total_bytes for task, part in parts]
         known = [total for total in totals if total is not None]
-        received = sum(part.received_bytes for part in parts)
+        received = sum(part.received_bytes for _, part in parts)
         running = [task for task in self._tasks if task.status is DownloadStatus.DOWNLOADING]
         rate = sum(task.progress.rate_bytes_per_s for task in running)
         total = sum(known) if len(known) == len(totals) else None
@@ -75,7 +72,7 @@ class DownloadBatch(Sequence[DownloadTask[DownloadResult]]):
             rate_bytes_per_s=rate,
             eta_s=eta,
             phase=self._phase(running),
-            retries=sum(part.retries for part in parts),
+            retries=sum(part.retries for _, part in parts),
         )
 
     async def cancel(self, reason: str | None = None) -> bool:

@@ -124,7 +124,7 @@ async def download(
         DownloadFailedError: it failed; ``__cause__`` is the reason.
         InvalidUrlError, InvalidNameError, TypeError, ValueError: an argument is wrong.
     """
-    async with open_manager(1, directory=directory) as manager:
+    async with open_manager(directory=directory) as manager:
         return await manager.download(url, options=options, **fields)
 
 

@@ -305,7 +305,7 @@ class Engine:
             self.failures.strike(download)
             download.askers.unpark_all()
         _wake_stoppers(download)
-        if self._all_ended and not self.registry.live_count:
+        if not self.registry.live_count:
             self._all_ended.unpark_all()
 
     def _as_crash_error(self, outcome: Outcome) -> ManagerCrashedError:
@@ -320,9 +320,8 @@ class Engine:
     @trio.lowlevel.enable_ki_protection
     def close_door(self) -> None:
         """From now on nothing new comes in, and waiting submits are turned away."""
-        if self.door_open:
-            self.door_open = False
-            self.line.close()
+        self.door_open = False
+        self.line.close()
 
     @trio.lowlevel.enable_ki_protection
     def stop_all(self, reason: str) -> None:

@@ -380,7 +380,7 @@ class DownloadManager:
         if isinstance(min_interval_s, bool) or not isinstance(min_interval_s, (int, float)):
             raise TypeError(f"min_interval_s is a number of seconds, got {min_interval_s!r}")
         if not 0 <= min_interval_s < math.inf:
-            raise ValueError(f"min_interval_s is a number of seconds from 0 up, got {min_interval_s!r}")
+            raise ValueError(f"min_interval_s is a number of seconds from 0 up, got {min_interval_s}")
         if tasks is None:
             return Subscription(
                 self._engine.hub,
@@ -435,8 +435,7 @@ class DownloadManager:
             lane = retry_of.lane
         elif lane is None and self._lane_of is not None:
             lane = self._lane_of(request)
-        if lane is not None:
-            _check_lane(lane)
+        _check_lane(lane)
         correlation_id = request.correlation_id
         if correlation_id is None:
             correlation_id = engine.registry.draw_id()
@@ -476,9 +475,10 @@ class DownloadManager:
             # A second time for those that were paused when their turn came, and resumed since.
             while waiting := [task for task in batch if _waits_for_its_turn(task._download)]:
                 for index, task in enumerate(waiting, start=1):
-                    engine.check_door("submit")
                     if not _waits_for_its_turn(task._download):
                         continue
+                    # Not before: a batch of which nothing is left to be queued is whole, and goes on like any other.
+                    engine.check_door("submit")
                     if engine.has_room:
                         engine.queue(task)
                     else:

@@ -223,7 +223,7 @@ class DownloadTask(Generic[ResultT_co]):
             await _stop_myself(download, "pause")
         run = download.attempts
         await _wait_until(
-            download, lambda: download.status is not DownloadStatus.DOWNLOADING
+            download, lambda: download.status is not DownloadStatus.DOWNLOADING or download.attempts != run
         )
         return download.status is DownloadStatus.PAUSED
 

@@ -69,7 +69,7 @@ def is_shown(env: BuildEnvironment, module: str, name: str) -> bool:
 
 def names_of(module: str) -> list[str]:
     """Return the public names of *module*."""
-    return sorted(importlib.import_module(module).__all__)
+    return sorted(set(importlib.import_module(module).__all__))
 
 
 class PublicNames(SphinxDirective):

@@ -16,11 +16,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._errors import LawBrokenError, LivelockError, PromiseBrokenError
-from ._scripted import Gate, ScriptedDownloader
+from ._scripted import Gate, Left, ScriptedDownloader
 from .checks._attempt import Stage
 from .checks._promises import Promise
 from .checks._report import BrokenDownloadError, CheckReport
 from .checks._torture import TortureReport, torture
+from .machine._driven import ADAPTABLE_FEATURES, ALL_FEATURES, DrivenManager, ManagerOptions, UnfitManagerError
 from .machine._model import Model
 from .machine._replay import check_events, parse_log
 from .origin._memory import open_memory_origin
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from ._drawn import (
         Bundle,
         DownloadManagerMachine,
+        ManagerReport,
         Program,
         TrioStateMachine,
         check_download_command,
@@ -53,14 +55,20 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ADAPTABLE_FEATURES",
+    "ALL_FEATURES",
     "BrokenDownloadError",
     "Bundle",
     "CheckReport",
     "DownloadManagerMachine",
+    "DrivenManager",
     "FaultPlan",
     "Gate",
     "LawBrokenError",
+    "Left",
     "LivelockError",
+    "ManagerOptions",
+    "ManagerReport",
     "Model",
     "Origin",
     "Program",
@@ -70,6 +78,7 @@ __all__ = [
     "Stage",
     "TortureReport",
     "TrioStateMachine",
+    "UnfitManagerError",
     "check_download_command",
     "check_download_function",
     "check_downloader",

@@ -66,12 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m trio_dlm.testing", description=_DESCRIPTION)
-    parser.add_argument("-n", "--examples", type=_count, default=100, help="how many of each kind to try (default: 100)")
+    parser.add_argument("-n", "--examples", type=_count, default=100, help="how many of each kind (default: 100)")
     parser.add_argument("--random", action="store_true", help="other examples every time, instead of the same ones")
     parser.add_argument(
         "--partial-files", action="store_true", help="a COMMAND that fails may leave what it has under the final name"
     )
-    parser.add_argument("--runs", type=_count, default=3, help="how often a COMMAND that fails is run again (default: 3)")
+    parser.add_argument("--runs", type=_count, default=3, help="how often to run a COMMAND that fails (default: 3)")
     parser.add_argument("--limit", type=_seconds, default=10.0, help="seconds that a COMMAND may take (default: 10)")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="such as: -- curl -o {path} {url}")
     return parser

@@ -11,7 +11,7 @@ from __future__ import annotations
 from ._profiles import register_profiles
 from .checks._command import check_download_command, check_download_function
 from .checks._downloader import check_downloader
-from .machine._check import check_manager
+from .machine._check import ManagerReport, check_manager
 from .machine._manager import DownloadManagerMachine
 from .machine._programs import Program, interpret, programs
 from .machine._runner import Bundle, TrioStateMachine, consumes, initialize, invariant, multiple, precondition, rule
@@ -20,6 +20,7 @@ from .origin._strategies import fault_plans, faults
 __all__ = [
     "Bundle",
     "DownloadManagerMachine",
+    "ManagerReport",
     "Program",
     "TrioStateMachine",
     "check_download_command",

@@ -178,7 +178,7 @@ class ScriptedDownloader:
         return DownloadResult(path=_NOWHERE / job.correlation_id, size_bytes=gate.received_bytes)
 
     async def run(self, name: str) -> None:
-        """Follow the gate, for a manager that has no :class:`DownloadJob` to give."""
+        """Follow the gate, for a manager that has no ``DownloadJob`` to give."""
         await self._run(name, None)
 
     async def _run(self, name: str, job: DownloadJob | None) -> Gate:

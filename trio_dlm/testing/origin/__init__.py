@@ -15,7 +15,7 @@ from ._raw import head, reply
 from ._reply import Reply, honest_reply
 from ._request import Request
 from ._resource import DEFAULT_BODY, Resource, Validators
-from ._server import Origin, Script
+from ._server import Origin, Plan, Script
 from ._sockets import open_origin
 from .faults import *  # noqa: F403  (the table of their names is there)
 
@@ -28,6 +28,7 @@ __all__ = [
     "FaultPlan",
     "Hold",
     "Origin",
+    "Plan",
     "Reply",
     "Request",
     "Reset",
