@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import signal
+import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import FrozenInstanceError, fields
@@ -418,9 +419,13 @@ async def test_an_exception_of_the_body_cancels_everything_and_leaves_alone_and_
 
 
 async def test_the_traceback_of_the_bodys_exception_leads_into_the_body() -> None:
+    def break_it() -> None:
+        raise ValueError("mine")
+
     with pytest.raises(ValueError, match="mine") as caught:
         async with open_manager(downloader=instant):
-            raise ValueError("mine")
+            break_it()
+    assert "break_it" in [frame.name for frame in traceback.extract_tb(caught.value.__traceback__)]
     assert caught.value.__context__ is None
     assert caught.value.__cause__ is None
 
@@ -590,6 +595,28 @@ def test_ctrl_c_while_the_block_waits_is_never_swallowed(
     assert fake.over == ["a"]
 
 
+def test_ctrl_c_while_the_block_waits_cancels_everything_at_once_and_is_the_reason() -> None:
+    fake = FakeDownloader()
+    tasks: list[DownloadTask[DownloadResult]] = []
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(press_ctrl_c, 1)
+        with trio.fail_after(10):
+            async with open_manager(1, downloader=fake) as manager:
+                tasks.extend(queue(manager, "a", "b"))
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_virtual_time(main)
+    assert [task.reason for task in tasks] == 2 * ["the manager's block was left by KeyboardInterrupt"]
+
+
+async def test_leaving_can_be_cancelled_though_it_cancels_everything_itself() -> None:
+    with trio.CancelScope() as scope:
+        async with open_manager(downloader=instant, on_exit="cancel"):
+            scope.cancel(reason="a test")
+    assert scope.cancelled_caught
+
+
 # A crash.
 
 
@@ -681,7 +708,7 @@ async def test_a_crash_while_the_block_is_being_left_leaves_too() -> None:
 
 async def test_a_crash_while_the_bodys_exception_cancels_everything_leaves_with_it() -> None:
     fake = FakeDownloader()
-    with pytest.RaisesGroup(ValueError, Crash):
+    with pytest.RaisesGroup(ValueError, Crash, match=r"^what left the manager's block\n"):
         async with open_manager(2, downloader=fake) as manager:
             a, b = queue(manager, "a", "b")
             await settle()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, Steps, queue, queue_one, saved, settle, url
-from trio_dlm import DownloadJob, DownloadRequest, DownloadResult, DownloadStatus, open_manager
+from tests.fakes import FakeDownloader, Steps, make_download, queue, queue_one, saved, settle, url
+from trio_dlm import DownloadJob, DownloadRequest, DownloadResult, DownloadStatus, ManagerClosedError, open_manager
 from trio_dlm import _engine as engine_room
 from trio_dlm import _manager as manager_room
+from trio_dlm._engine import Engine
 from trio_dlm._outcome import Asked
 from trio_dlm._schedule import _Lane
 
@@ -175,7 +177,10 @@ async def test_others_get_their_turn_after_every_thousandth_that_is_cancelled(co
 
 async def test_changes_are_counted_from_one() -> None:
     async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:
-        assert [task.snapshot().sequence for task in queue(manager, "a", "b")] == [1, 2]
+        a, b = queue(manager, "a", "b")
+        assert [task.snapshot().sequence for task in (a, b)] == [1, 2]
+        manager._engine._progressed(a._download)
+        assert a.snapshot().sequence == 3
 
 
 async def test_the_bytes_of_a_download_that_failed_are_still_shown() -> None:
@@ -243,3 +248,37 @@ async def test_the_block_waits_for_the_last_of_those_that_are_held_back() -> Non
 
             nursery.start_soon(let_go)
         assert b.status is DownloadStatus.COMPLETED
+
+
+async def test_the_task_that_cancels_everything_says_what_it_does() -> None:
+    class Names(trio.abc.Instrument):
+        def task_spawned(self, task: trio.lowlevel.Task) -> None:
+            names.append(task.name)
+
+    names: list[str] = []
+    trio.lowlevel.add_instrument(instrument := Names())
+    async with open_manager(downloader=FakeDownloader(), on_exit="cancel"):
+        pass
+    trio.lowlevel.remove_instrument(instrument)
+    assert names == ["trio_dlm: cancel all downloads"]
+
+
+async def test_a_closed_engine_starts_nothing_and_lets_nothing_in_whatever_came_before() -> None:
+    engine = Engine(
+        max_concurrent=1, max_per_lane=1, max_pending=1, keep_finished=1, directory=Path("/"), resources=None
+    )
+    engine.close()
+    engine.schedule.put(download := make_download())
+    engine.step()
+    assert download.status is DownloadStatus.PENDING
+    assert engine.hub.closed
+    with pytest.raises(ManagerClosedError):
+        engine.check_door("submit")
+
+
+async def test_a_step_that_the_life_cycle_does_not_have_is_refused() -> None:
+    async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:
+        a = queue_one(manager, "a")
+        with pytest.raises(AssertionError, match=r"^a download cannot go from pending to completed$"):
+            manager._engine._set_status(a._download, DownloadStatus.COMPLETED)
+        assert a.status is DownloadStatus.PENDING

@@ -271,7 +271,7 @@ def test_a_submit_that_should_have_been_refused_is_told(monkeypatch: pytest.Monk
     run_in_virtual_time(main)
     admit_one_too_many(monkeypatch)
     with pytest.raises(
-        LawBrokenError, match=r"^admission: submit_nowait\(\) queued a download where there was no room"
+        LawBrokenError, match=r"^admission: submit_nowait\(\) took a download for which was no room"
     ):
         run_in_virtual_time(main)
 

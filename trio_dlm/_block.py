@@ -234,7 +234,7 @@ def _outcome_of(leaving: list[BaseException], uncollected: int) -> BaseException
     """
     others = [exc for exc in leaving if not _is_only_cancelled(exc)]
     if not others:
-        return min(leaving, key=lambda exc: isinstance(exc, BaseExceptionGroup))
+        return leaving[0]
     exc = others[0]
     if len(others) > 1:
         exc = BaseExceptionGroup(

@@ -22,12 +22,13 @@ from trio.testing import wait_all_tasks_blocked
 from ... import ManagerClosedError, UncollectedFailuresError
 from .._errors import require
 from .._scripted import PlannedCrash, leaves_of
+from ._calls import refuse
 from ._driven import ManagerOptions, check_features
 from ._laws import Scene
 from ._model import Model
 from ._recorder import Recorder
 from ._runner import initialize, multiple, precondition
-from ._steps import DOWNLOADS, LANE_NAMES, Plan, Steps, refuse, step
+from ._steps import DOWNLOADS, LANE_NAMES, Plan, Steps, step
 
 __all__ = ["LeavingSteps"]
 

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from ... import DownloadCancelledError, DownloadFailedError, DownloadStatus
 from .._errors import require
+from ._calls import check_end
 from ._model import DOWNLOADING, FAILED, FINAL, PAUSED, PENDING
 from ._onlookers import Onlooker, Reader
-from ._steps import Steps, check_onlooker, step, step_on_one
+from ._steps import Steps, step, step_on_one
 
 __all__ = ["LookingSteps"]
 
@@ -44,9 +45,7 @@ class LookingSteps(Steps):
             status = await (self._ask_for_result(d) if for_result else self.scene.driven.wait(d))
             self._asking.discard(id(waiter))
             self.model.collect(d)
-            expected = self.model.status(d)
-            require(status is expected, f"wait() for {d} said {status.value}, expected {expected and expected.value}")
-            require(status in FINAL, f"wait() for {d} returned, and it is {status.value}")
+            check_end(self.scene, d, status)
 
         for_result = for_result and "calls" in self.features
         waiter = self._start(d, wait_for_the_end)
@@ -92,9 +91,9 @@ class LookingSteps(Steps):
         super()._check_rest()
         model = self.model
         for waiter in self._waiters:
-            check_onlooker("Q4: wait() for", waiter, expected=model.status(waiter.name) in FINAL)
+            waiter.check("Q4: wait() for", expected=model.status(waiter.name) in FINAL)
         for idler in self._idlers:
             idle = not model.names(PENDING, DOWNLOADING)
-            check_onlooker("Q4: wait_idle() for", idler, expected=idler.is_over or idle)
+            idler.check("Q4: wait_idle() for", expected=idler.is_over or idle)
         for reader in self._readers:
             reader.check(self.scene, all_over=self._left.is_set())

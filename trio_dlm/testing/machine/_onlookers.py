@@ -48,6 +48,11 @@ class Onlooker:
                 scene.recorder.keep(exc)
         self.is_over = True
 
+    def check(self, call: str, *, expected: bool) -> None:
+        """Look whether *call* has come back, as it should or should not."""
+        said = "has returned, and should not have" if self.is_over else "has not returned, and should have"
+        require(self.is_over == expected, f"{call} {self.name} {said}")
+
 
 @final
 @dataclass(slots=True)

@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 from typing import final
 
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
-from ... import DownloadStatus, NotFinishedError, QueueFullError
-from .._errors import LawBrokenError, require
+from ... import QueueFullError
+from ._calls import cancel, check_end, check_stopper, pause, refuse, resume, retry
 from ._laws import Scene
-from ._model import CANCELLED, FINAL, PAUSED
+from ._model import FINAL
 from ._onlookers import Onlooker, Reader
 
 __all__ = [
@@ -79,14 +79,9 @@ class Stage:
 
     def wait(self, name: str) -> None:
         """Wait for the end of a download, in the background."""
-        task, model = self.scene.task(name), self.scene.model
 
         async def wait_for_the_end() -> None:
-            status, expected = await task.wait(), model.status(name)
-            require(
-                status is expected, f"wait() for {name} said {status.value}, expected {expected and expected.value}"
-            )
-            require(status in FINAL, f"wait() for {name} returned, and it is {status.value}")
+            check_end(self.scene, name, await self.scene.driven.wait(name))
 
         self._waiters.append(self._start(name, wait_for_the_end))
 
@@ -108,11 +103,9 @@ class Stage:
         """
         self.scene.check_rest()
         for waiter in self._waiters:
-            _check_return("wait() for", waiter, expected=self.scene.model.status(waiter.name) in FINAL)
+            waiter.check("Q4: wait() for", expected=self.scene.model.status(waiter.name) in FINAL)
         for stopper in self._stoppers:
-            holds_out = self.scene.recorder.ids[stopper.name] in self.scene.downloader.holding_out
-            # One that was stopped before may hold out for somebody else.
-            _check_return("a call that stops", stopper, expected=stopper.is_over or not holds_out)
+            check_stopper(self.scene, stopper)
         for reader in self._readers:
             reader.check(self.scene, all_over=is_left)
 
@@ -173,11 +166,12 @@ class Submit(Operation):
         scene, name = stage.scene, stage.new_name()
         manager, downloader = scene.manager, scene.downloader
         if not scene.model.has_room:
-            try:
-                manager.submit_nowait("memory:refused", downloader=downloader, lane=self.lane)
-            except QueueFullError:
-                return
-            raise LawBrokenError("admission: submit_nowait() queued a download where there was no room")
+            refuse(
+                "admission: submit_nowait() took a download for which was no room",
+                QueueFullError,
+                lambda: manager.submit_nowait("memory:refused", downloader=downloader, lane=self.lane),
+            )
+            return
         scene.recorder.introduce(name, name)
         scene.gate(name).resumable = self.resumable
         scene.model.submit(name, self.lane)
@@ -192,23 +186,8 @@ class Retry(_OnOne):
     __slots__ = ()
 
     async def _perform_on(self, stage: Stage, name: str) -> None:
-        scene, task = stage.scene, stage.scene.task(name)
-        if task.status in FINAL and scene.model.has_room:
-            new = stage.new_name()
-            scene.recorder.newcomers.append(new)
-            scene.model.submit(new, task.lane)
-            again = task.retry()
-            require(again.retry_of == task.correlation_id, f"retry: {new} does not say what it repeats")
-            scene.recorder.check()
-            require(again.correlation_id == scene.recorder.ids[new], f"retry: the handle of {new} is another's")
+        if (new := retry(stage.scene, name, stage.new_name)) is not None:
             stage.names.append(new)
-            return
-        expected = QueueFullError if task.status in FINAL else NotFinishedError
-        try:
-            task.retry()
-        except expected:
-            return
-        raise LawBrokenError(f"retry: expected {expected.__name__} for {name}")
 
 
 # What the outside world does.
@@ -282,9 +261,9 @@ class Pause(_OnOne):
 
     async def _perform_on(self, stage: Stage, name: str) -> None:
         if self.soon:
-            stage.stop(name, lambda: _pause(stage.scene, name))
+            stage.stop(name, lambda: pause(stage.scene, name))
         else:
-            await _pause(stage.scene, name)
+            await pause(stage.scene, name)
 
 
 @final
@@ -294,9 +273,7 @@ class Resume(_OnOne):
     __slots__ = ()
 
     async def _perform_on(self, stage: Stage, name: str) -> None:
-        expected = stage.scene.model.resume(name)
-        resumed = stage.scene.task(name).resume()
-        require(resumed is expected, f"resume() of {name} said {resumed}, expected {expected}")
+        resume(stage.scene, name)
 
 
 # Limits.
@@ -385,41 +362,3 @@ class Settle(Operation):
     async def _perform(self, stage: Stage) -> None:
         await wait_all_tasks_blocked()
         stage.check_rest()
-
-
-async def cancel(scene: Scene, name: str) -> None:
-    """Cancel a download, and look at what holds when that returns (C1 to C6)."""
-    task = scene.task(name)
-    had_ended = task.status in FINAL
-    was_asked = scene.model.downloads[name].asked is not None
-    runs = scene.body_runs(name)
-    began_s = trio.current_time()
-    scene.model.cancel(name)
-    cancelled = await task.cancel()
-    took_s = trio.current_time() - began_s
-    status: DownloadStatus = task.status
-    require(status in FINAL, f"law 5: cancel() of {name} returned, and it is {status.value}")
-    scene.check_stopped(name, "cancel")
-    expected = not had_ended and status is CANCELLED
-    require(cancelled is expected, f"law 5: cancel() of {name} said {cancelled}, expected {expected}")
-    if runs and not was_asked and status is CANCELLED:
-        held_s = scene.gate(name).held_s
-        # On a real clock everything takes a little.
-        is_virtual = isinstance(trio.lowlevel.current_clock(), MockClock)
-        right = not is_virtual or math.isclose(took_s, held_s, abs_tol=1e-6)
-        require(right, f"C6: cancel() of {name} took {took_s:g} s, its body held out for {held_s:g} s")
-
-
-async def _pause(scene: Scene, name: str) -> None:
-    task = scene.task(name)
-    scene.model.pause(name)
-    paused = await task.pause()
-    status: DownloadStatus = task.status
-    require(paused is (status is PAUSED), f"pause() of {name} said {paused}, and it is {status.value}")
-    if paused:
-        scene.check_stopped(name, "pause")
-
-
-def _check_return(call: str, onlooker: Onlooker, *, expected: bool) -> None:
-    said = "has returned, and should not have" if onlooker.is_over else "has not returned, and should have"
-    require(onlooker.is_over == expected, f"Q4: {call} {onlooker.name} {said}")

@@ -26,6 +26,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from ... import DownloadManager, open_manager
 from .._errors import LawBrokenError, require
 from .._scripted import ScriptedDownloader
+from ._calls import cancel
 from ._laws import Scene
 from ._model import FAILED, Model
 from ._operations import (
@@ -47,7 +48,6 @@ from ._operations import (
     Subscribe,
     Tick,
     Wait,
-    cancel,
 )
 from ._recorder import Recorder
 from ._schedule import Tape

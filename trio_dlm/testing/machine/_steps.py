@@ -19,7 +19,6 @@ import trio
 from hypothesis import strategies as st
 
 from ... import DownloadManager, DownloadStatus, open_manager
-from .._errors import LawBrokenError, require
 from .._scripted import PlannedError, ScriptedDownloader
 from ._driven import ALL_FEATURES, DrivenManager, ManagerOptions, is_own
 from ._laws import Scene
@@ -28,7 +27,7 @@ from ._onlookers import Onlooker, Reader
 from ._recorder import Saw, watch_log
 from ._runner import Bundle, TrioStateMachine, multiple, precondition, rule
 
-__all__ = ["DOWNLOADS", "LANES", "LANE_NAMES", "NOBODY", "Plan", "Steps", "check_onlooker", "step", "step_on_one"]
+__all__ = ["DOWNLOADS", "LANES", "LANE_NAMES", "NOBODY", "Plan", "Steps", "step", "step_on_one"]
 
 Step: TypeAlias = Callable[..., Any]
 
@@ -159,13 +158,15 @@ class Steps(TrioStateMachine):
             self.manager.submit_nowait(f"memory:{name}", lane=lane, correlation_id=name)
         return name
 
-    def _give_name(self, *, is_retry: bool = False) -> str:
+    def _give_name(self) -> str:
+        """Return a name for a new download, which will be its id too."""
+        name = self._next_name()
+        self.scene.recorder.introduce(name, name)
+        return name
+
+    def _next_name(self) -> str:
         name = f"d_{self._named}"
         self._named += 1
-        if is_retry:
-            self.scene.recorder.newcomers.append(name)
-        else:
-            self.scene.recorder.introduce(name, name)
         return name
 
     def _start(self, name: str, function: Callable[[], Awaitable[None]]) -> Onlooker:
@@ -180,18 +181,3 @@ class Steps(TrioStateMachine):
     def _check_rest(self) -> None:
         """Look at what holds when nothing can go on by itself; each room of steps adds what it has started."""
         self.scene.check_rest()
-
-
-def refuse(law: str, error: type[Exception], call: Callable[[], object]) -> None:
-    """Raise :class:`LawBrokenError` unless *call* raises *error*."""
-    try:
-        call()
-    except error:
-        return
-    raise LawBrokenError(f"{law}, expected {error.__name__}")
-
-
-def check_onlooker(call: str, onlooker: Onlooker, *, expected: bool) -> None:
-    """Look whether a call that waits has come back, as it should."""
-    said = "has returned, and should not have" if onlooker.is_over else "has not returned, and should have"
-    require(onlooker.is_over == expected, f"{call} {onlooker.name} {said}")

@@ -8,17 +8,16 @@ Rules that hold here:
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import trio
 from hypothesis import strategies as st
 
-from ... import ManagerClosedError
 from .._errors import LawBrokenError, require
-from ._model import CANCELLED, DOWNLOADING, FINAL, PAUSED, PENDING
+from ._calls import can_be_cancelled, cancel, check_stopper, pause, resume
+from ._model import DOWNLOADING, PAUSED, PENDING
 from ._onlookers import Onlooker
-from ._steps import Steps, check_onlooker, refuse, step_on_one
+from ._steps import Steps, step_on_one
 
 __all__ = ["StoppingSteps"]
 
@@ -33,23 +32,23 @@ class StoppingSteps(Steps):
     @step_on_one(PENDING, DOWNLOADING, PAUSED, feature="request")
     def request_cancel(self, d: str) -> None:
         """The synchronous half of cancel(): a tick would let a body that is about to end do so first."""
-        if self._can_be_cancelled(d):
+        if can_be_cancelled(self.scene, d):
             self.model.cancel(d)
             self.scene.driven.request_cancel(d)
 
     @step_on_one(PENDING, DOWNLOADING, PAUSED)
     async def cancel(self, d: str) -> None:
-        await self._cancel(d)
+        await cancel(self.scene, d)
 
     @step_on_one(PENDING, DOWNLOADING, PAUSED)
     def cancel_soon(self, d: str) -> None:
         """Cancel in the background: several may cancel one, and a resume may come in between."""
-        self._stoppers.append(self._start(d, lambda: self._cancel(d)))
+        self._stoppers.append(self._start(d, lambda: cancel(self.scene, d)))
 
     @step_on_one(PENDING, DOWNLOADING, PAUSED)
     async def cancel_impatiently(self, d: str) -> None:
         """Whoever calls cancel() is cancelled in it: the request stands (C7)."""
-        if not self._can_be_cancelled(d):
+        if not can_be_cancelled(self.scene, d):
             return
         self.model.cancel(d)
         with trio.CancelScope() as scope:
@@ -59,22 +58,15 @@ class StoppingSteps(Steps):
 
     @step_on_one(PENDING, DOWNLOADING, feature="pause")
     async def pause(self, d: str) -> None:
-        await self._pause(d)
+        await pause(self.scene, d)
 
     @step_on_one(PENDING, DOWNLOADING, feature="pause")
     def pause_soon(self, d: str) -> None:
-        self._stoppers.append(self._start(d, lambda: self._pause(d)))
+        self._stoppers.append(self._start(d, lambda: pause(self.scene, d)))
 
     @step_on_one(PAUSED, feature="pause")
     def resume(self, d: str) -> None:
-        if not self.scene.is_there(d):
-            return
-        if self.model.closed:
-            refuse(f"law 1: a closed manager resumed {d}", ManagerClosedError, lambda: self.scene.driven.resume(d))
-            return
-        expected = self.model.resume(d)
-        resumed = self.scene.driven.resume(d)
-        require(resumed is expected, f"resume() of {d} said {resumed}, expected {expected}")
+        resume(self.scene, d)
 
     @step_on_one(DOWNLOADING, feature="own calls", verb=st.sampled_from(["cancel", "pause"]), shielded=st.booleans())
     def stop_itself(self, d: str, verb: Literal["cancel", "pause"] = "cancel", *, shielded: bool = False) -> None:
@@ -95,45 +87,7 @@ class StoppingSteps(Steps):
 
         self.scene.gate(d).call(stop)
 
-    def _can_be_cancelled(self, name: str) -> bool:
-        """Also one of a batch whose turn has not come: it is known, though it is not queued."""
-        return self.scene.is_there(name) or name in self.model.coming
-
-    async def _cancel(self, name: str) -> None:
-        """C1 to C6."""
-        if not self._can_be_cancelled(name):
-            return
-        scene, model = self.scene, self.model
-        had_ended = model.status(name) in FINAL
-        # What stops it already, and since when, is not this call's.
-        undisturbed = scene.body_runs(name) and not (model.is_to_stop(name) or model.is_cut_off)
-        began_s = trio.current_time()
-        model.cancel(name)
-        cancelled = await scene.driven.cancel(name)
-        took_s = trio.current_time() - began_s
-        status = scene.driven.status(name)
-        require(status in FINAL, f"law 5: cancel() of {name} returned, and it is {status.value}")
-        scene.check_stopped(name, "cancel")
-        expected = not had_ended and status is CANCELLED
-        require(cancelled is expected, f"law 5: cancel() of {name} said {cancelled}, expected {expected}")
-        if undisturbed and status is CANCELLED:
-            held_s = scene.gate(name).held_s
-            right = math.isclose(took_s, held_s, abs_tol=1e-6)
-            require(right, f"C6: cancel() of {name} took {took_s:g} s, its body held out for {held_s:g} s")
-
-    async def _pause(self, name: str) -> None:
-        if not self.scene.is_there(name):
-            return
-        self.model.pause(name)
-        paused = await self.scene.driven.pause(name)
-        status = self.scene.driven.status(name)
-        require(paused is (status is PAUSED), f"pause() of {name} said {paused}, and it is {status.value}")
-        if paused:
-            self.scene.check_stopped(name, "pause")
-
     def _check_rest(self) -> None:
         super()._check_rest()
         for stopper in self._stoppers:
-            holds_out = self.scene.recorder.ids[stopper.name] in self.downloader.holding_out
-            # One that was stopped before may hold out for somebody else.
-            check_onlooker("Q4: a call that stops", stopper, expected=stopper.is_over or not holds_out)
+            check_stopper(self.scene, stopper)

@@ -23,15 +23,15 @@ from ... import (
     DownloadOptions,
     DownloadRequest,
     ManagerClosedError,
-    NotFinishedError,
     QueueFullError,
     UnknownTaskError,
 )
 from .._errors import require
+from ._calls import refuse, retry
 from ._model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, FINAL, PAUSED, PENDING
 from ._onlookers import Onlooker, Reader
 from ._runner import multiple, precondition
-from ._steps import DOWNLOADS, LANES, NOBODY, Plan, Steps, check_onlooker, refuse, step, step_on_one
+from ._steps import DOWNLOADS, LANES, NOBODY, Plan, Steps, step, step_on_one
 
 __all__ = ["SubmittingSteps"]
 
@@ -111,26 +111,7 @@ class SubmittingSteps(Steps):
 
     @step_on_one(COMPLETED, FAILED, CANCELLED, feature="retry", target=Steps.names)
     def retry(self, d: str) -> Any:
-        if not self.scene.is_there(d):
-            return NOBODY
-        task = self.scene.task(d)
-        error: type[Exception] | None = None
-        if self.model.status(d) not in FINAL:
-            error = NotFinishedError
-        elif self.model.closed:
-            error = ManagerClosedError
-        elif not self.model.has_room:
-            error = QueueFullError
-        if error is not None:
-            refuse(f"retry: of {d}", error, task.retry)
-            return NOBODY
-        name = self._give_name(is_retry=True)
-        self.model.submit(name, task.lane)
-        again = task.retry()
-        require(again.retry_of == task.correlation_id, f"retry: {name} does not say what it repeats")
-        correlation_id = self.scene.recorder.ids.get(name)
-        require(again.correlation_id == correlation_id, f"retry: the handle of {name} is another's")
-        return name
+        return retry(self.scene, d, self._next_name) or NOBODY
 
     # One, for a caller.
 
@@ -290,16 +271,16 @@ class SubmittingSteps(Steps):
         super()._check_rest()
         model = self.model
         for submitter in self._submitters.values():
-            check_onlooker("admission: submit() of", submitter, expected=submitter.name not in model.line)
+            submitter.check("admission: submit() of", expected=submitter.name not in model.line)
         for name, caller in self._callers.items():
             status = model.status(name)
             waits = name in model.line or not (status is None or status in FINAL)
-            check_onlooker("Q4: download() of", caller, expected=not waits)
+            caller.check("Q4: download() of", expected=not waits)
         for each in self._batches.values():
             coming = not model.coming.keys().isdisjoint(each.names)
             # One that was interrupted waits for the shields of its downloads.
             held = any(self.scene.recorder.ids[name] in self.downloader.holding_out for name in each.names)
             is_over = each.submitter.is_over
-            check_onlooker("admission: submit_many() of", each.submitter, expected=is_over if held else not coming)
+            each.submitter.check("admission: submit_many() of", expected=is_over if held else not coming)
         for waiter, each in self._batch_waiters:
-            check_onlooker("Q4: wait() for", waiter, expected=all(model.status(name) in FINAL for name in each.names))
+            waiter.check("Q4: wait() for", expected=all(model.status(name) in FINAL for name in each.names))
