@@ -278,7 +278,7 @@ def test_a_submit_that_should_have_been_refused_is_told(monkeypatch: pytest.Monk
 
 def test_a_retry_that_should_have_been_refused_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DownloadTask, "retry", lambda task: task)
-    with pytest.raises(LawBrokenError, match=r"^retry: expected NotFinishedError for d_0"):
+    with pytest.raises(LawBrokenError, match=r"^retry: of d_0, expected NotFinishedError"):
         perform(Program(1, (), (Submit(), Retry(0))))
 
 
