@@ -54,6 +54,10 @@ def groups(*names: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, *names))
 
 
+# As many tests at a time as there are cores.  Whoever passes arguments gets pytest as it is.
+AT_ONCE: Final = ("-n", "auto", "--dist", "worksteal")
+
+
 def run_each(session: nox.Session, *commands: list[str]) -> None:
     """Run all *commands*, even when one fails, so that one run of the session tells everything."""
     failed = []
@@ -75,7 +79,7 @@ def tests(session: nox.Session) -> None:
         return
     shutil.rmtree(CACHE / "coverage", ignore_errors=True)
     (CACHE / "coverage").mkdir(parents=True)
-    session.run("python", "-m", "coverage", "run", "-m", "pytest")
+    session.run("python", "-m", "coverage", "run", "-m", "pytest", *AT_ONCE)
     session.run("python", "-m", "coverage", "combine", "--quiet")
     # Rooms that decide, and the core of the manager: no branch of these is left untried.
     rooms = tomllib.loads((ROOT / "tests" / "rooms.toml").read_text("utf-8"))["fully_covered"]["modules"]
@@ -88,12 +92,14 @@ def tests(session: nox.Session) -> None:
 def tests_all(session: nox.Session) -> None:
     """Run what is not slow on every Python that is found on PATH or in pyenv.  Arguments go to pytest."""
     session.install("-e", ".[all]", *groups("test"))
-    session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not slow"]))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not slow", *AT_ONCE]))
 
 
-# The tests of what stands on Hypothesis' state machines, strategies and settings.  Those that count what is drawn are
-# not among them: how evenly it draws changes from one version to the next.
-USE_HYPOTHESIS: Final = ("machine_*", "manager_machine", "model_log", "profiles", "programs")
+# The tests of what stands on Hypothesis' state machines, strategies and settings.
+USE_HYPOTHESIS: Final = (
+    *("check_downloader", "machine_*", "manager_machine", "model_log", "origin_strategies", "profiles", "programs"),
+    *("search_settings", "toy_manager"),
+)
 
 
 @nox.session(python=PYTHONS)
@@ -109,7 +115,7 @@ def tests_hypothesis(session: nox.Session, hypothesis: str) -> None:
         (bound,) = (each for each in extra if each.startswith("hypothesis"))
         session.install(bound.replace(">=", "=="))
     files = [str(path) for pattern in USE_HYPOTHESIS for path in sorted(Path("tests").glob(f"test_{pattern}.py"))]
-    session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not slow", *files]))
+    session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not slow", *AT_ONCE, *files]))
 
 
 # All its rules, the optional ones too, but: 910 and 911 ask for a checkpoint of every async function, private ones and
@@ -156,7 +162,7 @@ def docs(session: nox.Session) -> None:
     run_each(
         session,
         ["sphinx-build", *SPHINX, "docs", "docs/_build/html"],
-        ["python", "-m", "pytest", "-q", "tests/test_examples.py"],
+        ["python", "-m", "pytest", "-q", *AT_ONCE, "tests/test_examples.py"],
     )
     session.log("the documentation is docs/_build/html/index.html")
 
@@ -184,7 +190,7 @@ def package(session: nox.Session) -> None:
         assert python is not None
         session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[all]", *groups("test"), external=True)
         with session.chdir(away):
-            session.run(python, "-m", "pytest", "-q", *(session.posargs or ["-m", "not slow"]), external=True)
+            session.run(python, "-m", "pytest", "-q", *(session.posargs or ["-m", "not slow", *AT_ONCE]), external=True)
 
 
 @nox.session
@@ -196,3 +202,10 @@ def bench(session: nox.Session) -> None:
     session.install("-e", ".[all]", *groups("bench"))
     name, *arguments = session.posargs
     session.run("python", "-m", f"tests.benchmarks.{name}", *arguments)
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Demand that a test notices every small change of the manager's core.  Arguments: rooms, ``--workers N``."""
+    session.install("-e", ".[all]", *groups("test"))
+    session.run("python", "-m", "tests.mutation.core", *session.posargs)

@@ -26,6 +26,7 @@ from trio_dlm import (
     UnknownTaskError,
     open_manager,
 )
+from trio_dlm._download import Download
 
 pytestmark = pytest.mark.virtual_time
 
@@ -406,13 +407,14 @@ async def test_one_that_is_resumed_when_its_batch_has_been_queued_is_queued_at_o
 async def test_one_that_was_queued_and_is_paused_and_resumed_does_not_wait_for_the_rest_of_its_batch() -> None:
     fake = FakeDownloader()
     async with open_manager(0, downloader=fake, max_pending=1) as manager, trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: manager.submit_many(named("ab")))
+        nursery.start_soon(lambda: manager.submit_many(named("abc")))
         await settle()
         assert await manager.pause("a")
+        # Now b is queued, and c waits for room.
         assert manager.resume("a")
         assert manager.get_stats().pending == 2
         manager.max_concurrent = 1
-        fake.finish("a", "b")
+        fake.finish(*"abc")
 
 
 async def test_one_that_is_resumed_before_its_turn_is_cancelled_with_a_submit_many_that_is() -> None:
@@ -487,6 +489,25 @@ async def test_others_get_their_turn_after_every_thousandth_that_is_queued(count
                 await settle()
         # The first is its start, and the last the checkpoint that it is in any case.
         assert steps.count == 2 + turns
+
+
+async def test_one_that_is_paused_before_its_turn_costs_nobody_theirs() -> None:
+    class PauseLater(StatusLog):
+        def note(self, download: Download) -> None:
+            super().note(download)
+            if self.entries[-1] == ("999", PENDING):
+                manager._engine.pause(manager.get_task("1500")._download, "later")
+
+    requests = [DownloadRequest(url(n), correlation_id=f"{n}") for n in range(2400)]
+    async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:
+        PauseLater(manager)
+        async with trio.open_nursery() as nursery:
+            with Steps("submitter") as steps:
+                nursery.start_soon(manager.submit_many, requests, name="submitter")
+                await settle()
+        assert manager.get_stats().paused == 1
+        # Its start, after the first and the second thousand, and the checkpoint that it is in any case.
+        assert steps.count == 4
 
 
 async def test_an_id_of_a_batch_cannot_be_taken_while_the_batch_is_still_being_queued() -> None:

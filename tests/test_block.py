@@ -557,6 +557,16 @@ async def test_an_outer_cancel_leaves_as_a_bare_cancelled_however_many_downloads
     assert {task.reason for task in tasks} == {"the manager's block was cancelled"}
 
 
+@pytest.mark.parametrize("where", ["in the body", "while leaving"])
+async def test_what_an_outer_cancel_finds_in_the_queue_says_so(where: str) -> None:
+    with trio.move_on_after(10):
+        async with open_manager(0, downloader=FakeDownloader()) as manager:
+            a = queue_one(manager, "a")
+            if where == "in the body":
+                await trio.sleep_forever()
+    assert a.reason == "the manager's block was cancelled"
+
+
 # Ctrl-C, which trio raises in the main task, and that waits for the end of the downloads.
 
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ import trio
 from hypothesis import strategies as st
 
 import trio_dlm
+from trio_dlm.testing.checks import _client
 from trio_dlm.testing.checks._client import Where, call_function, run_command
 from trio_dlm.testing.checks._command import check_download_command, check_download_function
+from trio_dlm.testing.checks._first import first_plans
 from trio_dlm.testing.checks._origin_thread import origin_thread
 from trio_dlm.testing.checks._promises import Promise
 from trio_dlm.testing.checks._report import BrokenDownloadError
@@ -82,10 +85,13 @@ sys.exit(os.path.getsize(path) < 4096)
 
 class TestCommands:
     def test_a_right_one_passes(self) -> None:
-        plans = st.builds(FaultPlan, st.lists(st.builds(f.DropAt, st.integers(0, 4096)), max_size=2).map(tuple))
-        report = check_download_command(HONEST_SCRIPT, plans=plans, settings=FEW)
-        assert report.outcomes["success"] >= 5
-        assert report.outcomes["exit status 1"] >= 1
+        drops = st.builds(f.DropAt, st.integers(0, 4095))
+        plans = st.builds(FaultPlan, st.lists(drops, min_size=1, max_size=2).map(tuple))
+        report = check_download_command(HONEST_SCRIPT, plans=plans, runs=3, settings=FEW)
+        # One or two runs of each plan break off, whatever is drawn, and the next one does not.
+        assert set(report.outcomes) == {"success", "exit status 1"}
+        assert report.outcomes["success"] == report.examples
+        assert report.examples <= report.outcomes["exit status 1"] <= 2 * report.examples
 
     def test_one_that_resumes_blindly_is_caught_with_a_plan_of_two_steps(self) -> None:
         with pytest.raises(BrokenDownloadError) as caught:
@@ -163,7 +169,9 @@ class TestKnownPrograms:
     def test_curl_splices_two_versions_when_it_resumes(self) -> None:
         with pytest.raises(BrokenDownloadError) as caught:
             check_download_command(curl, plans=EVERYDAY, promises={Promise.EXACT})
-        assert [type(step) for step in caught.value.plan.steps] == [f.DropAt, f.Changed]
+        # Where shrinking stops depends on the version of Hypothesis, and on the time that it had.
+        kinds = [type(step) for step in caught.value.plan.steps]
+        assert f.Changed in kinds[kinds.index(f.DropAt) :]
         assert "of version 1, " in str(caught.value)
         assert "of version 2" in str(caught.value)
 
@@ -215,15 +223,19 @@ def naive(url: str, path: str) -> None:
 
 
 def ours(url: str, path: str) -> None:
-    trio.run(trio_dlm.download, url, str(Path(path).parent))
+    target = Path(path)
+    # By the name that it was given: a server may say another.
+    trio.run(partial(trio_dlm.download, url, target.parent, filename=target.name))
 
 
 class TestFunctions:
     def test_ours_keeps_its_promises_on_a_real_socket(self) -> None:
         promises = frozenset(Promise) - {Promise.PATIENT}
         report = check_download_function(ours, promises=promises, errors=(trio_dlm.TrioDlmError,), settings=FEW)
-        assert report.examples > 50
-        assert report.outcomes["success"] > 50
+        # Those that come first are always the same, and most of them end well.
+        first = len(first_plans(4096, real_time=True))
+        assert report.examples > first
+        assert report.outcomes["success"] > first / 2
 
     def test_a_naive_one_is_caught_with_a_plan_of_one_step(self) -> None:
         with pytest.raises(BrokenDownloadError) as caught:
@@ -290,10 +302,13 @@ class TestThePieces:
             beside.call(trio.lowlevel.checkpoint)
 
     def test_no_thread_is_left(self) -> None:
-        before = threading.active_count()
+        def ours() -> list[str]:
+            # By name: how many others there are depends on the tests before.
+            return [each.name for each in threading.enumerate() if each.name == "trio_dlm origin"]
+
         with origin_thread():
-            assert threading.active_count() == before + 1
-        assert threading.active_count() == before
+            assert len(ours()) == 1
+        assert not ours()
 
     @needs_signals
     def test_what_a_program_started_is_killed_with_it(self, tmp_path: Path) -> None:
@@ -306,6 +321,58 @@ class TestThePieces:
         assert run_command([sys.executable, "-S", "-c", code], where).succeeded
         with held.open() as file:
             fcntl.flock(file, fcntl.LOCK_EX)
+
+    @pytest.mark.skipif(not hasattr(os, "waitid"), reason="nobody can look at a program without reaping it here")
+    def test_the_number_of_a_program_is_still_its_own_when_its_group_is_killed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        killed: list[object] = []
+
+        def kill(group: int, number: int) -> None:
+            # Of one that was reaped there is nothing to be told.
+            killed.append(os.waitid(os.P_PID, group, os.WEXITED | os.WNOWAIT | os.WNOHANG))
+            send(group, number)
+
+        send = os.killpg
+        monkeypatch.setattr(os, "killpg", kill)
+        where = Where(tmp_path, "127.0.0.1:1", 30.0, os.environ)
+        assert run_command([sys.executable, "-S", "-c", ""], where).succeeded
+        assert len(killed) == 1
+        assert killed[0] is not None
+
+    @needs_signals
+    def test_one_that_cannot_even_be_killed_is_told_as_one_that_hangs(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        groups: list[int] = []
+        where = Where(tmp_path, "127.0.0.1:1", 0.01, os.environ)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "killpg", lambda group, _: groups.append(group))
+            patch.setattr(_client, "_KILLED_WITHIN_S", 0.01)
+            with pytest.warns(ResourceWarning, match="still running"):
+                ending = run_command([sys.executable, "-S", "-c", "import time; time.sleep(600)"], where)
+        assert not ending.ended
+        os.killpg(groups[0], signal.SIGKILL)
+        os.waitpid(groups[0], 0)
+
+    @needs_signals
+    def test_a_program_that_the_kernel_reaps_has_ended(self, tmp_path: Path) -> None:
+        where = Where(tmp_path, "127.0.0.1:1", 30.0, os.environ)
+        was = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        try:
+            assert run_command([sys.executable, "-S", "-c", ""], where).succeeded
+        finally:
+            signal.signal(signal.SIGCHLD, was)
+
+    @needs_signals
+    def test_without_waitid_a_program_ends_and_is_killed_all_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delattr(os, "waitid", raising=False)
+        where = Where(tmp_path, "127.0.0.1:1", 30.0, os.environ)
+        assert run_command([sys.executable, "-S", "-c", ""], where).succeeded
+        short = Where(tmp_path, "127.0.0.1:1", 0.01, os.environ)
+        assert not run_command([sys.executable, "-S", "-c", "import time; time.sleep(600)"], short).ended
 
     def test_a_function_that_ends_is_told(self, tmp_path: Path) -> None:
         where = Where(tmp_path, "127.0.0.1:1", 30.0, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ from trio_dlm.testing._errors import PromiseBrokenError
 from trio_dlm.testing.checks._environment import no_proxies, without_proxies
 from trio_dlm.testing.checks._exchanges import MOST_REQUESTS, Exchange, watch
 from trio_dlm.testing.checks._found import describe_bytes
-from trio_dlm.testing.checks._promises import Breach, Outcome, Promise, judge, must_deliver
+from trio_dlm.testing.checks._promises import Breach, Outcome, Promise, check_asked, judge, must_deliver
 from trio_dlm.testing.checks._report import BrokenDownloadError, CheckReport, Tally
-from trio_dlm.testing.checks._whereabouts import look_at, tell, tell_error
+from trio_dlm.testing.checks._whereabouts import find_mistake, look_around, look_at, tell, tell_error
 from trio_dlm.testing.origin._acts import Act, Close, Hold, Reset, Send, Wait
 from trio_dlm.testing.origin._plan import FaultPlan
 from trio_dlm.testing.origin._request import Request
@@ -216,6 +217,11 @@ def test_whole_files_and_honest_failures_break_nothing() -> None:
          "GET /file.bin, Range: bytes=7-, and no condition"),
         (replace(GOT, exchanges=(exchange(head("503 Busy", "Retry-After: 7")), exchange(request=asked(at_s=6.5)))),
          Promise.PATIENT, "Retry-After: 7, and it asked again after 6.5 s"),
+        (replace(GOT, exchanges=(exchange(request=asked("Range: bytes=7-", 'If-Range: W/"v1"')),)), Promise.GUARDED,
+         'GET /file.bin, Range: bytes=7-, If-Range: W/"v1", and a weak tag is no condition'),
+        (replace(GOT, mistaken="a link, instead of a file"), Promise.EXACT, "a link, instead of a file"),
+        (replace(GOT, outside=("evil",)), Promise.EXACT, "outside of the directory: evil"),
+        (replace(FAILED, outside=("evil",)), Promise.ABSENT, "outside of the directory: evil"),
     ],
 )  # fmt: skip
 def test_each_promise_is_broken_by_what_it_rules_out(outcome: Outcome, promise: Promise, said: str) -> None:
@@ -232,6 +238,34 @@ def test_a_range_with_a_condition_is_guarded(line: str) -> None:
 def test_who_waits_as_long_as_was_asked_for_is_patient() -> None:
     exchanges = (exchange(head("503 Busy", "Retry-After: 7")), exchange(request=asked(at_s=7.0)))
     assert broken(replace(GOT, exchanges=exchanges)) == []
+
+
+def test_what_was_asked_before_the_refusal_was_there_is_not_held_against_it() -> None:
+    refused = exchange(Wait(0.5), head("503 Busy", "Retry-After: 7"))
+    beside, again = exchange(request=asked(at_s=0.25)), exchange(request=asked(at_s=7.5))
+    assert broken(replace(GOT, exchanges=(refused, beside, again))) == []
+    early = exchange(request=asked(at_s=7.25))
+    (breach,) = broken(replace(GOT, exchanges=(refused, beside, early, again)))
+    assert breach == Breach(Promise.PATIENT, 0, "Retry-After: 7, and it asked again after 6.75 s")
+
+
+def test_a_refusal_is_on_its_way_for_as_long_as_it_is_given() -> None:
+    log: list[Exchange] = []
+    acts: list[Act] = [Wait(1.0), head("503 Busy", "Retry-After: 7")]
+    plan = watch(FaultPlan((Scripted(*acts),), then=Scripted(head("200 OK"))), log, latency_s=0.25)
+    assert list(plan.for_request(0).answer(asked(at_s=2.0), RESOURCE)) == [acts[0], Wait(0.25), acts[1]]
+    assert list(plan.for_request(1).answer(asked(), RESOURCE)) == [head("200 OK")]
+    assert log[0].refused_at_s == 3.25
+
+
+@pytest.mark.parametrize(
+    ("validators", "is_excused"), [("strong", False), ("date", False), ("weak", True), ("none", True)]
+)
+def test_a_digest_is_condition_enough_where_no_validator_is_one(validators: Any, is_excused: bool) -> None:
+    outcome = replace(GOT, exchanges=(exchange(request=asked("Range: bytes=7-")),))
+    plan = FaultPlan((Scripted(),), validators=validators)
+    assert (broken(outcome, plan=plan, wanted=FIRST) == []) == is_excused
+    assert broken(outcome, plan=plan) != []
 
 
 def test_an_honest_file_has_to_be_delivered_at_the_first_attempt() -> None:
@@ -309,6 +343,31 @@ def test_what_lies_in_a_directory_is_the_file_and_the_names_of_others(tmp_path: 
     assert look_at(tmp_path, path) == (b"abc", ("a", "below/b"))
 
 
+def test_what_lies_around_is_what_is_neither_his_own_nor_leads_to_it(tmp_path: Path) -> None:
+    mine = tmp_path / "downloads" / "0"
+    assert look_around(tmp_path, [mine]) == ()
+    mine.mkdir(parents=True)
+    (mine / "file.bin").touch()
+    (tmp_path / "downloads" / "evil").touch()
+    (tmp_path / "below").mkdir()
+    assert look_around(tmp_path, [mine]) == ("below", "downloads/evil")
+
+
+def test_what_a_result_names_is_a_file_in_the_directory_of_the_size_it_says(tmp_path: Path) -> None:
+    directory = tmp_path / "downloads"
+    directory.mkdir()
+    path, link, loop = directory / "file.bin", directory / "link", directory / "loop"
+    path.write_bytes(b"abc")
+    link.symlink_to(path)
+    loop.symlink_to(loop)
+    assert find_mistake(directory, path, 3) is None
+    assert find_mistake(directory, path, 4) == "a file of 3 bytes, and the result says 4"
+    assert find_mistake(directory, directory / "none", 4) is None, "that shows otherwise"
+    assert find_mistake(directory, link, 3) == "a link, instead of a file"
+    for outside in (tmp_path / "file.bin", directory / ".." / "file.bin", loop / "file.bin"):
+        assert find_mistake(directory, outside, 3) == "a file that is not in the directory"
+
+
 def test_what_others_say_is_told_without_where_it_was(tmp_path: Path) -> None:
     said = f"one\n\ncannot write {tmp_path / 'file.bin'} in {tmp_path} from http://127.0.0.1:4711/ \n \n"
     assert tell(said, tmp_path, address="127.0.0.1:4711") == "cannot write file.bin in . from http://origin/"
@@ -330,3 +389,21 @@ def test_proxies_are_out_of_the_way_and_come_back(monkeypatch: pytest.MonkeyPatc
     with no_proxies():
         assert "http_proxy" not in os.environ
     assert os.environ["http_proxy"] == "http://proxy.test"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "said"),
+    [
+        ({"promises": {"EXACT"}}, TypeError, r"such as {Promise.EXACT}, got 'EXACT' in it"),
+        ({"promises": ()}, ValueError, "promises is empty"),
+        ({"runs": 0}, ValueError, "runs is 1 or more, got 0"),
+        ({"retries": -1}, ValueError, "retries is 0 or more, got -1"),
+        ({"limit_s": 0.0}, ValueError, "limit_s is a positive number of seconds, got 0.0"),
+        ({"limit_s": math.nan}, ValueError, "got nan"),
+    ],
+)
+def test_what_nothing_could_be_found_with_is_refused(wrong: dict[str, Any], error: type[Exception], said: str) -> None:
+    right: dict[str, Any] = {"promises": {Promise.EXACT}, "retries": 0, "runs": 1, "limit_s": 0.1}
+    check_asked(**right)
+    with pytest.raises(error, match=said):
+        check_asked(**{**right, **wrong})

@@ -12,6 +12,7 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -27,7 +28,7 @@ from trio_dlm._engine import Engine
 from trio_dlm._events import EventHub
 from trio_dlm._failures import FailureLedger
 from trio_dlm._outcome import Asked, Ending, Outcome, judge, status_after
-from trio_dlm._schedule import Schedule, _Lane
+from trio_dlm._schedule import Schedule, Ticket, _Lane
 from trio_dlm.testing._errors import LawBrokenError
 from trio_dlm.testing.machine._manager import DownloadManagerMachine
 
@@ -236,7 +237,50 @@ def pause_one_that_is_being_cancelled(machine: DownloadManagerMachine) -> None:
     machine.pause(download)
 
 
+def quote_who_cancelled_last(patch: Patch) -> None:
+    cancel = Engine.cancel
+
+    def cancel_and_quote(engine: Engine, download: Download, reason: str | None, asked: Asked = Asked.CANCEL) -> None:
+        cancel(engine, download, reason, asked)
+        if not download.status.is_final:
+            download.reason = reason
+
+    patch.setattr(Engine, "cancel", cancel_and_quote)
+
+
+def forget_what_was_said_to_one_that_waits(patch: Patch) -> None:
+    cancel = Engine.cancel
+
+    def cancel_and_say_nothing(
+        engine: Engine, download: Download, reason: str | None, asked: Asked = Asked.CANCEL
+    ) -> None:
+        cancel(engine, download, reason if download.status is DownloadStatus.DOWNLOADING else None, asked)
+
+    patch.setattr(Engine, "cancel", cancel_and_say_nothing)
+
+
+def cancel_for_two_reasons(machine: DownloadManagerMachine) -> None:
+    running, queued = machine.open(limit=1, first=[(None, "wait"), (None, "wait")])
+    machine.settle()
+    machine.cancel_because(queued, "one")
+    machine.shield(running, 3)
+    machine.cancel_because(running, "one")
+    machine.settle()
+    machine.cancel_because(running, "another")
+    machine.advance(5)
+
+
 # One end.
+
+
+def tell_an_end_twice(patch: Patch) -> None:
+    end = Engine._end
+
+    def end_and_tell(engine: Engine, download: Download, status: DownloadStatus) -> None:
+        end(engine, download, status)
+        engine._changed(download)
+
+    patch.setattr(Engine, "_end", end_and_tell)
 
 
 def pause_what_has_completed(patch: Patch) -> None:
@@ -337,6 +381,23 @@ def let_the_queue_go_on_when_the_body_has_raised(patch: Patch) -> None:
 def leave_by_an_error(machine: DownloadManagerMachine) -> None:
     machine.open(limit=1, first=[(None, "wait"), (None, "wait")])
     machine.leave("by an error")
+    machine.settle()
+
+
+def swallow_what_the_body_was_cancelled_with(patch: Patch) -> None:
+    leave = _block._Block.__aexit__
+
+    async def leave_in_peace(block: Any, exc_type: Any, exc: Any, traceback: Any) -> bool | None:
+        with suppress(trio.Cancelled):
+            await leave(block, exc_type, exc, traceback)
+        return isinstance(exc, trio.Cancelled)
+
+    patch.setattr(_block._Block, "__aexit__", leave_in_peace)
+
+
+def be_cut_off(machine: DownloadManagerMachine) -> None:
+    machine.open(limit=1)
+    machine.leave("cut off")
     machine.settle()
 
 
@@ -499,6 +560,23 @@ def never_sweep_a_lane(patch: Patch) -> None:
     patch.setattr(_Lane, "sweep", lambda _lane: None)
 
 
+def hold_on_to_who_was_withdrawn(patch: Patch) -> None:
+    withdraw = _Lane.withdraw
+
+    def withdraw_and_keep(lane: _Lane, ticket: Ticket) -> None:
+        download = ticket.download
+        withdraw(lane, ticket)
+        ticket.download = download
+
+    patch.setattr(_Lane, "withdraw", withdraw_and_keep)
+
+
+def cancel_one_that_waits(machine: DownloadManagerMachine) -> None:
+    _, queued = machine.open(limit=1, first=[(None, "wait"), (None, "wait")])
+    machine.cancel(queued)
+    machine.settle()
+
+
 def pause_and_resume_again_and_again(machine: DownloadManagerMachine) -> None:
     _, queued = machine.open(limit=1, first=[(None, "wait"), (None, "wait")])
     for _ in range(30):
@@ -534,6 +612,9 @@ BUGS: Final = [
         cancel_one_that_was_just_finished,
     ),
     Bug(let_a_pause_beat_a_cancel, "^the outcome table: d_0 became paused", pause_one_that_is_being_cancelled),
+    Bug(quote_who_cancelled_last, "^C8: d_0 says 'another', and was first cancelled for 'one'", cancel_for_two_reasons),
+    Bug(forget_what_was_said_to_one_that_waits, "^C8: d_.+ says None, and was first cancelled for '(one|another)'"),
+    Bug(tell_an_end_twice, "^law 4: d_.+ became .+ once more"),
     Bug(pause_what_has_completed, "^law (4 or )?5: .*d_.+ paused|a deadlock"),
     Bug(cancel_what_has_failed, "^law (4 or )?5: .*d_.+ cancelled|a deadlock"),
     Bug(keep_counting_a_resumed_one_as_paused, "^the figures say that . are paused"),
@@ -546,6 +627,7 @@ BUGS: Final = [
         leave_with_one_paused,
     ),
     Bug(let_the_queue_go_on_when_the_body_has_raised, "^Q2: .* by now: d_1", leave_by_an_error),
+    Bug(swallow_what_the_body_was_cancelled_with, "^S3: the block has swallowed", be_cut_off),
     Bug(swallow_a_crash, r"^law 10: .* left the block, expected \[PlannedCrash", crash_alone),
     Bug(call_a_bystander_cancelled, "^the outcome table: d_1 became cancelled", crash_beside_another),
     Bug(start_the_next_after_a_crash, "^law 2 or 3: d_1 became downloading, though", crash_with_one_queued),
@@ -569,6 +651,7 @@ BUGS: Final = [
     Bug(leave_what_was_queued_of_a_batch, r"^submit_many\(\) was interrupted, and .*: d_0, d_1, d_2", give_up_a_batch),
     Bug(stop_most_of_a_batch, r"^law 5: cancel\(\) of batch b_0 returned, and these go on: d_1", cancel_a_batch),
     Bug(let_a_download_wait_for_its_own_end, "^Q3: d_0 was asked to stop, and has not", cancel_itself_below_a_shield),
+    Bug(hold_on_to_who_was_withdrawn, "^Q5: lane None holds on to d_1, which is not queued", cancel_one_that_waits),
     Bug(never_sweep_a_lane, "^Q5: lane None holds .* tickets, 1 of them live", pause_and_resume_again_and_again),
 ]
 REPLAYED: Final = [bug.program for bug in BUGS if bug.program is not None]

@@ -81,4 +81,5 @@ def test_the_hash_seed_makes_no_difference() -> None:
         ).stdout
         for hash_seed in ("0", "1", "2")
     }
-    assert traces == {f"{trace(7)}\n"}
+    # Not to be compared with one of this process: Hypothesis draws constants of the modules that are loaded, too.
+    assert len(traces) == 1

@@ -8,7 +8,7 @@ from trio_dlm import DownloadStatus
 from trio_dlm._status import TRANSITIONS
 from trio_dlm.testing._errors import LawBrokenError
 from trio_dlm.testing._scripted import Left
-from trio_dlm.testing.machine._model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, PAUSED, PENDING, Model
+from trio_dlm.testing.machine._model import CANCELLED, COMPLETED, DOWNLOADING, FAILED, PAUSED, PENDING, UNKNOWN, Model
 
 
 def see(model: Model, *changes: tuple[str, DownloadStatus]) -> None:
@@ -308,6 +308,53 @@ def test_what_nobody_asked_for_is_told(status: DownloadStatus) -> None:
     model.observe("a", COMPLETED, Left.RETURNED)
     with pytest.raises(LawBrokenError, match=f"a became {status.value}, though nothing called for it"):
         model.observe("a", status, Left.CANCELLED)
+
+
+class TestReason:
+    def test_the_first_one_stays(self) -> None:
+        model = Model(limit=1)
+        submit(model, "a", starts=True)
+        model.cancel("a", "one")
+        model.cancel("a", "another")
+        model.close(cancel=True)
+        assert model.downloads["a"].reason == "one"
+
+    def test_no_reason_is_a_first_one_too(self) -> None:
+        model = Model(limit=1)
+        submit(model, "a", starts=True)
+        model.cancel("a", None)
+        model.cancel("a", "another")
+        assert model.downloads["a"].reason is None
+
+    def test_one_that_does_not_run_is_cancelled_by_whoever_says_so(self) -> None:
+        model = Model(limit=1, max_pending=1)
+        submit(model, "a", starts=True)
+        submit(model, "b")
+        model.submit_many({"c": None})
+        model.doom(["b", "c"])
+        model.cancel("c", "of c")
+        model.cancel("b", "of b")
+        assert [model.downloads[name].reason for name in "bc"] == ["of b", "of c"]
+
+    @pytest.mark.parametrize("by", ["the end of the block", "a caller", "what is around"])
+    def test_who_may_have_been_second_is_not_quoted(self, by: str) -> None:
+        model = Model(limit=1)
+        submit(model, "a", starts=True)
+        if by == "the end of the block":
+            model.close(cancel=True)
+        elif by == "a caller":
+            model.doom(["a"])
+        else:
+            model.cut_off()
+        model.cancel("a", "one")
+        assert model.downloads["a"].reason is UNKNOWN
+
+    def test_a_pause_gives_way(self) -> None:
+        model = Model(limit=1)
+        submit(model, "a", starts=True)
+        model.pause("a")
+        model.cancel("a", "one")
+        assert model.downloads["a"].reason == "one"
 
 
 def test_the_table_of_steps_is_the_same_as_that_of_the_library() -> None:

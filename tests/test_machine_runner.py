@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
 from typing import Any
 
 import pytest
@@ -193,6 +195,20 @@ def test_a_spinning_step_is_a_livelock() -> None:
 
     with pytest.raises(LivelockError, match="100 ticks"):
         search(Spinning)
+
+
+def test_a_run_that_cannot_be_ended_is_let_go_so_that_the_next_example_has_one() -> None:
+    class Shielded(TrioStateMachine):
+        max_ticks = 100
+
+        @rule()
+        async def spin(self) -> None:
+            with trio.CancelScope(shield=True):
+                while True:
+                    await trio.lowlevel.checkpoint()
+
+    with pytest.raises(LivelockError, match="100 ticks"):
+        search(Shielded)
 
 
 def test_a_tick_that_never_comes_is_a_livelock() -> None:
@@ -385,6 +401,72 @@ class TestTape:
         with tape.playing():
             trio.run(main)
         assert tape.used == 0
+
+    def test_inside_of_another_it_takes_its_place_for_as_long_as_it_lasts(self) -> None:
+        with Tape([2]).playing():
+            assert self.play([1]) == [1, 0, 2, 3]
+            assert self.play([3]) == [3, 0, 1, 2]
+
+    def test_the_last_one_that_was_begun_is_played_whichever_of_them_ended_before(self) -> None:
+        shuffle = vars(trio._core._run._r).get("shuffle")
+        first, second, third = (Tape([number] * 20) for number in (1, 2, 3))
+        playing = [tape.playing() for tape in (first, second, third)]
+        for each in playing:
+            each.__enter__()
+        playing[0].__exit__(None, None, None)
+        playing[2].__exit__(None, None, None)
+        batch = [0, 1, 2, 3]
+        trio._core._run._r.shuffle(batch)
+        # Taken from the end.
+        assert batch == [3, 1, 0, 2]
+        playing[1].__exit__(None, None, None)
+        assert vars(trio._core._run._r).get("shuffle") is shuffle
+
+    def test_each_thread_has_its_own(self) -> None:
+        with ThreadPoolExecutor(1) as other:
+            playing = Tape([2] * 20).playing()
+            other.submit(playing.__enter__).result()
+            assert self.play([1]) == [1, 0, 2, 3]
+            with Tape([1] * 20).playing():
+                other.submit(playing.__exit__, None, None, None).result()
+                assert other.submit(self.play, [3]).result() == [3, 0, 1, 2]
+                assert self.play([]) == [0, 1, 2, 3]
+
+    def test_the_runs_of_a_thread_without_one_are_shuffled_as_ever(self) -> None:
+        def shuffled() -> list[int]:
+            generator = trio._core._run._r
+            generator.seed(7)
+            batch = [*range(20)]
+            generator.shuffle(batch)
+            return batch
+
+        expected = shuffled()
+        with ThreadPoolExecutor(1) as other, Tape([1]).playing():
+            assert other.submit(shuffled).result() == expected
+
+    def test_it_may_be_ended_in_another_thread_as_an_example_that_is_collected_is(self) -> None:
+        with ThreadPoolExecutor(1) as other:
+            playing = Tape([1] * 20).playing()
+            playing.__enter__()
+            other.submit(playing.__exit__, None, None, None).result()
+        assert trio._core._run._r.shuffle == Random.shuffle.__get__(trio._core._run._r)
+
+    def test_what_stood_in_the_place_before_is_put_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def shuffle(_batch: list[object]) -> None: ...
+
+        monkeypatch.setattr(trio._core._run._r, "shuffle", shuffle)
+        with Tape([1]).playing():
+            assert trio._core._run._r.shuffle is not shuffle
+        assert trio._core._run._r.shuffle is shuffle
+
+    def test_what_has_taken_the_place_meanwhile_is_left_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def shuffle(_batch: list[object]) -> None: ...
+
+        with Tape([1]).playing():
+            # Undone by hand, since what is undone is the tape's.
+            vars(trio._core._run._r)["shuffle"] = shuffle
+        assert trio._core._run._r.shuffle is shuffle
+        del trio._core._run._r.shuffle
 
     def test_without_the_generator_of_trio_nothing_happens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(trio._core._run, "_r")

@@ -9,8 +9,11 @@ Rules that hold here:
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Sequence
-from types import FunctionType
+from concurrent.futures import ThreadPoolExecutor
+from types import FunctionType, SimpleNamespace
 from typing import Final, TypeAlias
 
 import pytest
@@ -18,13 +21,14 @@ import trio
 from hypothesis import HealthCheck, settings
 from trio.testing import wait_all_tasks_blocked
 
-from trio_dlm import _schedule, open_manager
+from trio_dlm import DownloadStatus, _schedule, open_manager
 from trio_dlm.testing._scripted import ScriptedDownloader
 from trio_dlm.testing.machine._check import DEFAULTS, check_manager
 from trio_dlm.testing.machine._driven import ALL_FEATURES
 from trio_dlm.testing.machine._manager import DownloadManagerMachine
+from trio_dlm.testing.machine._memory import content_of
 from trio_dlm.testing.machine._model import Model
-from trio_dlm.testing.machine._recorder import Recorder
+from trio_dlm.testing.machine._recorder import Recorder, watch_log
 
 
 class SweepingMachine(DownloadManagerMachine):
@@ -113,6 +117,40 @@ def raise_beside_being_cut_off(machine: Machine) -> None:
     machine.settle()
     machine.react(running, "raise both")
     machine.leave("cut off")
+    machine.settle()
+
+
+def cancel_for_several_reasons(machine: Machine) -> None:
+    running, queued, paused = machine.open(limit=1, first=[(None, "wait")] * 3)
+    machine.settle()
+    machine.shield(running, 3)
+    machine.pause(paused)
+    for download in (running, queued, paused):
+        machine.cancel_because(download, "one")
+        machine.cancel_because(download, "another")
+    machine.tick()
+    machine.request_cancel(running)
+    machine.leave()
+    machine.settle()
+    machine.cancel_because(running, "another")
+    machine.advance(5)
+    machine.settle()
+
+
+def give_a_reason_where_somebody_else_may_be_first(machine: Machine) -> None:
+    machine.open(limit=2, options={"max_pending": 1, "on_exit": "cancel"})
+    called = machine.call()
+    running, *_ = machine.submit_many([None, None, None])
+    machine.settle()
+    machine.shield(called, 2)
+    machine.shield(running, 2)
+    machine.hang_up(called)
+    machine.give_up_batch()
+    machine.cancel_because(called, "one")
+    machine.cancel_because(running, "one")
+    machine.leave()
+    machine.settle()
+    machine.advance(5)
     machine.settle()
 
 
@@ -226,6 +264,25 @@ def test_a_rare_program_holds_all_laws(program: Callable[[Machine], None], tape:
         machine.teardown()
 
 
+def test_two_threads_do_not_disturb_each_other() -> None:
+    def perform_all(_: object) -> list[object]:
+        told: list[object] = []
+        for program in PROGRAMS:
+            machine = DownloadManagerMachine()
+            try:
+                machine.draw_schedule([1, 0, 2] * 13)
+                program(machine)
+                machine.check()
+                told.append((program.__name__, machine._tape.used, machine.scene.recorder.history))
+            finally:
+                machine.teardown()
+        return told
+
+    alone = perform_all(None)
+    with ThreadPoolExecutor(2) as pool:
+        assert [*pool.map(perform_all, range(2))] == [alone, alone]
+
+
 @pytest.mark.parametrize("feature", sorted(ALL_FEATURES))
 def test_a_manager_need_not_have_a_feature(feature: str) -> None:
     report = check_manager(
@@ -244,6 +301,70 @@ async def test_what_another_manager_logs_is_not_taken_for_ours() -> None:
             await other.wait_idle()
         recorder.check()
         assert recorder.history == {}
+
+
+@pytest.mark.parametrize("is_off", ["all of logging", "our logger"])
+async def test_a_manager_is_heard_although_logging_is_switched_off(
+    is_off: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger("trio_dlm")
+    monkeypatch.setattr(logger.manager, "disable", logging.CRITICAL if is_off == "all of logging" else 0)
+    monkeypatch.setattr(logger, "disabled", is_off == "our logger")
+    downloader = ScriptedDownloader()
+    async with open_manager(1, downloader=downloader) as manager:
+        model = Model(limit=1)
+        recorder = Recorder(manager, model, downloader)
+        with recorder.watching():
+            downloader.gate("d").finish()
+            recorder.introduce("d", "d")
+            model.submit("d", None)
+            manager.submit_nowait("memory:d", correlation_id="d")
+            await manager.wait_idle()
+        recorder.check()
+    assert model.status("d") is DownloadStatus.COMPLETED
+    assert not logger.isEnabledFor(logging.ERROR)
+
+
+async def test_what_is_logged_in_another_thread_is_not_taken_for_ours() -> None:
+    seen: list[str] = []
+    manager = SimpleNamespace(get_task=lambda _: SimpleNamespace(status=DownloadStatus.PENDING))
+
+    def say(name: str) -> None:
+        logging.getLogger("trio_dlm").debug("is pending", extra={"correlation_id": name})
+
+    with watch_log(manager, lambda name, _status: seen.append(name)), ThreadPoolExecutor(1) as other:
+        say("ours")
+        other.submit(say, "theirs").result()
+    assert seen == ["ours"]
+
+
+async def test_watches_may_end_in_any_order_and_the_log_is_then_as_it_was() -> None:
+    seen: list[tuple[int, str]] = []
+    manager = SimpleNamespace(get_task=lambda _: SimpleNamespace(status=DownloadStatus.PENDING))
+    logger = logging.getLogger("trio_dlm")
+    before = (logger.level, logger.propagate, [*logger.handlers], logger.manager.disable)
+
+    def sees(number: int) -> Callable[[str, DownloadStatus], None]:
+        return lambda name, _: seen.append((number, name))
+
+    watches = [watch_log(manager, sees(number)) for number in range(3)]
+    for watch in watches:
+        watch.__enter__()
+    for number in (0, 2, 1):
+        logger.debug("is pending", extra={"correlation_id": f"before {number}"})
+        watches[number].__exit__(None, None, None)
+    assert [number for number, _ in seen] == [0, 1, 2, 1, 2, 1]
+    assert (logger.level, logger.propagate, [*logger.handlers], logger.manager.disable) == before
+
+
+async def test_the_content_of_a_queue_is_where_it_is_looked_for() -> None:
+    # Private to trio: without it, what a queue holds on to would not be seen any more.
+    send, receive = trio.open_memory_channel[str](math.inf)
+    send.send_nowait("first")
+    send.send_nowait("second")
+    assert [*content_of(receive)] == ["first", "second"]
+    send.close()
+    receive.close()
 
 
 async def test_a_second_body_of_one_download_is_a_fault() -> None:

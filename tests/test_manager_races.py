@@ -175,11 +175,11 @@ def test_who_waits_outside_has_asked_for_a_failure_however_soon_the_block_ends(s
     async def program() -> None:
         fake = FakeDownloader()
         async with trio.open_nursery() as nursery:
-            async with open_manager(1, downloader=fake) as manager:
+            async with open_manager(1, downloader=fake, on_exit="cancel") as manager:
                 (a,) = queue(manager, "a")
+                fake.gate("a").when_cancelled(OSError("a broke"))
                 nursery.start_soon(a.wait)
                 await settle()
-                fake.fail("a")
 
     run_shuffled(program, seed)
 

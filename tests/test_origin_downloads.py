@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,6 @@ from trio_dlm.testing.origin import Connection, Origin, Request, head, open_memo
 from trio_dlm.testing.world import memory_network, run_in_virtual_world
 
 BODY = bytes(range(256)) * 1000
-
-# Virtual minutes that take as long in earnest were not virtual.
-REAL_LIMIT_S = 20.0
 
 
 @pytest.fixture(autouse=True, params=["httpx", "httpx2"])
@@ -78,9 +74,7 @@ def test_a_stall_is_found_at_its_virtual_second(tmp_path: Path) -> None:
                 await origin.wait_no_connections()
             assert network.open_client_sockets == 0
 
-    began = time.perf_counter()
     run_in_virtual_world(main)
-    assert time.perf_counter() - began < REAL_LIMIT_S
 
 
 def test_the_same_run_twice_is_the_same_to_the_step(tmp_path: Path) -> None:

@@ -430,6 +430,35 @@ def test_nothing_changes_before_the_first_act_is_asked_for() -> None:
     assert (resource.etag, resource.body) == ('"v1"', BODY)
 
 
+@pytest.mark.parametrize("by", [2, -2])
+def test_a_changed_file_may_have_another_length(by: int) -> None:
+    data = sent(f.Changed(by=by), validators="strong")
+    assert fields(data)["Content-Length"] == str(len(BODY) + by) == str(len(content(data)))
+    assert repr(f.Changed(by=by)) == f"Changed(by={by})"
+
+
+# Names.
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("file.bin.part", 'filename="file.bin.part"'),
+        ("../evil.bin", 'filename="../evil.bin"'),
+        ("..\\evil.bin", 'filename="..\\\\evil.bin"'),
+        ('"', 'filename="\\""'),
+        ("", 'filename=""'),
+        ("evil\0.bin", "filename*=UTF-8''evil%00.bin"),
+        ("\u202e/ä", "filename*=UTF-8''%E2%80%AE%2F%C3%A4"),
+    ],
+)
+def test_a_name_is_said_in_a_sound_header_and_the_rest_is_right(name: str, says: str) -> None:
+    data = sent(f.Named(name), validators="strong")
+    assert fields(data)["Content-Disposition"] == f"attachment; {says}"
+    assert content(data) == BODY
+    assert content(sent(f.Named(name), *RESUMED, validators="strong")) == BODY[2:]
+
+
 def test_a_range_may_forget_its_validators() -> None:
     assert {"ETag", "Last-Modified"} <= fields(sent(f.Serve(), *RESUMED, validators="strong")).keys()
     data = sent(f.ForgetfulRange(), *RESUMED, validators="strong")

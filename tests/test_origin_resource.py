@@ -42,6 +42,15 @@ def test_no_two_versions_share_a_byte_in_its_place() -> None:
         assert len(set(places)) == 6
 
 
+@pytest.mark.parametrize(("by", "size"), [(3, 7), (-1, 3), (-4, 0), (-9, 0)])
+def test_a_version_may_be_longer_or_shorter(by: int, size: int) -> None:
+    resource = Resource(b"abcd")
+    resource.change(by=by)
+    assert len(resource.body) == size
+    assert resource.body[:4] == b"bcde"[:size]
+    assert resource.versions == [b"abcd", resource.body]
+
+
 def test_a_change_need_not_be_told() -> None:
     resource = Resource(b"ab")
     resource.change(tell=False)

@@ -734,7 +734,7 @@ async def test_who_cannot_look_whether_a_name_is_free_takes_nothing_and_leaves_n
     look_fails_at(monkeypatch, tmp_path / "a.iso", look)
     with pytest.raises(StorageError, match="the disk or the network file system fails"):
         await save(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert contents(tmp_path) == {}
 
 
 async def test_without_hard_links_a_name_that_cannot_be_looked_at_is_not_replaced(

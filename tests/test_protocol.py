@@ -91,7 +91,7 @@ DOWNLOADERS: Final[list[Any]] = [
 
 
 @pytest.mark.trio
-@pytest.mark.parametrize("downloader", DOWNLOADERS, ids=repr)
+@pytest.mark.parametrize("downloader", DOWNLOADERS, ids=lambda downloader: type(downloader).__name__)
 async def test_whatever_runs_a_job_asynchronously_is_a_downloader(downloader: Any) -> None:
     assert await as_function(downloader)(make_job()) is RESULT
 

@@ -73,7 +73,10 @@ def test_partial_files_may_be_allowed_and_path_is_directory_and_name(
     ("arguments", "said"),
     [
         (["--", "curl", "{path}"], "the command has no {url}"),
-        (["--", "no-such-downloader", "{url}"], "there is no command no-such-downloader"),
+        (["--", "curl", "{url}"], "no {path}, nor {directory} and {name}"),
+        (["--", "curl", "{url}", "{pth}"], "the command has {pth}; known are {directory}, {name}, {path}, {url}"),
+        (["--partial-files"], "--partial-files is for a COMMAND"),
+        (["--", "no-such-downloader", "{url}", "{path}"], "there is no command no-such-downloader"),
         (["--examples", "many"], "a whole number of at least 1, got many"),
         (["--examples", "0"], "at least 1, got 0"),
         (["--limit", "nan"], "a positive number"),
@@ -112,7 +115,7 @@ def test_every_public_name_is_there() -> None:
     for module in (trio_dlm.testing, trio_dlm.testing.origin, trio_dlm.testing.world):
         assert [name for name in module.__all__ if not hasattr(module, name)] == []
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        trio_dlm.testing.nonsense  # noqa: B018
+        getattr(trio_dlm.testing, "nonsense")  # noqa: B009
 
 
 def test_an_interpreter_runs_it_as_a_module(tmp_path: Path) -> None:
@@ -124,3 +127,20 @@ def test_an_interpreter_runs_it_as_a_module(tmp_path: Path) -> None:
         env={"COLUMNS": "60", "PATH": str(Path(shutil.which(sys.executable) or "").parent)},
     )
     assert done.stdout.startswith("usage: python -m trio_dlm.testing")
+
+
+def test_without_hypothesis_it_says_what_to_install() -> None:
+    code = (
+        "import runpy, sys; sys.modules['hypothesis'] = None; runpy.run_module('trio_dlm.testing', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "the checks need Hypothesis, which is not installed: pip install 'trio-dlm[testing]'\n"
+
+
+def test_ctrl_c_is_status_130_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trio_dlm.testing.__main__.check_manager", interrupt)
+    assert main([]) == 130

@@ -15,6 +15,7 @@ import hashlib
 import logging
 import os
 import re
+import subprocess
 import sys
 import threading
 import warnings
@@ -33,6 +34,7 @@ from trio_dlm import DownloadFailedError, DownloadOptions, DownloadRequest, Down
 from trio_dlm.downloaders.http import _client, _disk, _downloader
 from trio_dlm.testing._errors import PromiseBrokenError
 from trio_dlm.testing._places import innermost
+from trio_dlm.testing.checks import _checkpoints
 from trio_dlm.testing.checks._torture import Stage, torture
 from trio_dlm.testing.origin._connection import Connection
 from trio_dlm.testing.origin._plan import FaultPlan
@@ -636,6 +638,15 @@ def test_hypothesis_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     torture(save, body=BODY, errors=(OSError,))
 
 
+def test_a_counter_that_trio_takes_off_the_run_does_not_let_it_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(_checkpoints, "describe_task", fail)
+    with pytest.raises(RuntimeError, match=r"not counted to the end.* bug of the harness"):
+        torture(save, body=BODY, errors=(OSError,))
+
+
 def test_garbage_that_somebody_else_has_set_aside_stays_there() -> None:
     gc.freeze()
     try:
@@ -900,3 +911,24 @@ def test_a_log_that_was_set_up_is_written_as_ever(caplog: pytest.LogCaptureFixtu
     with caplog.at_level(logging.WARNING):
         torture(downloading(), body=BODY)
     assert "No space left on device" in caplog.text
+
+
+def test_a_process_that_has_abandoned_a_scenario_still_ends() -> None:
+    code = """
+import trio
+from trio_dlm.testing import PromiseBrokenError, torture
+
+async def swallow_everything(stage):
+    while True:
+        try:
+            await trio.lowlevel.checkpoint()
+        except BaseException:
+            continue
+
+try:
+    torture(swallow_everything)
+except PromiseBrokenError:
+    print("told")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "told\n"

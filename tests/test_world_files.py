@@ -433,6 +433,15 @@ def test_blocks_for_two_directories_count_for_themselves(here: Path, tmp_path: P
     assert seen(inner) == ["open file"]
 
 
+def test_access_says_no_where_others_raise(here: Path) -> None:
+    with failing_files(here, 2) as watched:
+        assert [os.access(here / "file", os.R_OK) for _ in range(3)] == [True, False, True]
+        assert not os.access(here / "nothing", os.F_OK)
+    assert seen(watched) == ["access file"] * 3 + ["access nothing"]
+    assert watched.failed is not None
+    assert watched.failed.is_look
+
+
 def test_what_other_threads_do_counts(here: Path) -> None:
     with failing_files(here) as watched:
         thread = threading.Thread(target=lambda: here.joinpath("file").stat())

@@ -52,6 +52,30 @@ async def reset(stream: trio.SocketStream) -> None:
     await stream.aclose()
 
 
+async def wait_over(stream: trio.SocketStream) -> None:
+    """Wait until what the other side did has ended the connection, which the kernel may take a moment for."""
+    while has_peer(stream):
+        await trio.lowlevel.checkpoint()
+
+
+def has_peer(stream: trio.SocketStream) -> bool:
+    try:
+        stream.socket.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+async def wait_readable(stream: trio.SocketStream) -> None:
+    while not stream.socket.is_readable():
+        await trio.lowlevel.checkpoint()
+
+
+def take_error(stream: trio.SocketStream) -> int:
+    """Return what the kernel has to tell, and has not told."""
+    return stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
 async def ignore(stream: trio.SocketStream) -> None:
     """Handle a connection until the client ends it."""
     async for _ in stream:
@@ -96,8 +120,7 @@ async def test_a_close_with_bytes_unread_is_a_reset(pair: Pair) -> None:
     client, server = pair
     await client.send_all(b"never read")
     await server.wait_send_all_might_not_block()
-    while not server.socket.is_readable():
-        await trio.lowlevel.checkpoint()
+    await wait_readable(server)
     await server.aclose()
     with pytest.raises(trio.BrokenResourceError):
         await client.receive_some()
@@ -110,6 +133,161 @@ async def test_a_side_whose_other_side_is_gone_learns_it_when_it_sends_again(pai
     with pytest.raises(trio.BrokenResourceError):
         while True:
             await client.send_all(b"again")
+
+
+async def test_a_reset_is_told_once_to_whoever_receives(pair: Pair) -> None:
+    client, server = pair
+    await reset(server)
+    await wait_over(client)
+    with pytest.raises(ConnectionResetError):
+        await client.socket.recv(10)
+    assert await client.socket.recv(10) == b""
+    assert await client.socket.recv(10) == b""
+    with pytest.raises(BrokenPipeError):
+        await client.socket.send(b"x")
+
+
+async def test_a_reset_is_told_once_to_whoever_sends(pair: Pair) -> None:
+    client, server = pair
+    await reset(server)
+    await wait_over(client)
+    await client.socket.wait_writable()
+    with pytest.raises(ConnectionResetError):
+        await client.socket.send(b"x")
+    with pytest.raises(BrokenPipeError):
+        await client.socket.send(b"x")
+    assert await client.socket.recv(10) == b""
+
+
+async def test_a_reset_is_told_once_to_whoever_asks_for_the_error(pair: Pair) -> None:
+    client, server = pair
+    assert take_error(client) == 0
+    await reset(server)
+    await wait_over(client)
+    assert (take_error(client), take_error(client)) == (errno.ECONNRESET, 0)
+    assert await client.socket.recv(10) == b""
+
+
+async def test_a_reset_is_told_to_a_task_that_waits(pair: Pair) -> None:
+    client, server = pair
+    errors: list[type[Exception]] = []
+
+    async def receive() -> None:
+        with pytest.raises(ConnectionResetError) as caught:
+            await client.socket.recv(10)
+        errors.append(caught.type)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive)
+        await wait_all_tasks_blocked()
+        await reset(server)
+    assert errors == [ConnectionResetError]
+    assert take_error(client) == 0
+
+
+async def test_what_is_over_after_a_reset_has_no_other_side(pair: Pair) -> None:
+    client, server = pair
+    address = client.socket.getsockname()
+    await reset(server)
+    await wait_over(client)
+    for direction in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+        with pytest.raises(OSError, match="not connected") as caught:
+            client.socket.shutdown(direction)
+        assert caught.value.errno == errno.ENOTCONN
+    assert not client.socket.did_shutdown_SHUT_WR
+    with pytest.raises(OSError, match="not connected"):
+        client.socket.getpeername()
+    assert client.socket.getsockname() == address
+    assert take_error(client) == errno.ECONNRESET
+
+
+async def test_what_is_over_since_both_have_ended_has_no_other_side(pair: Pair) -> None:
+    client, server = pair
+    await client.send_eof()
+    assert (has_peer(client), has_peer(server)) == (True, True)
+    await server.send_eof()
+    for side in pair:
+        await wait_over(side)
+        assert take_error(side) == 0
+        assert await side.socket.recv(10) == b""
+        with pytest.raises(OSError, match="not connected"):
+            side.socket.shutdown(socket.SHUT_RD)
+        with pytest.raises(BrokenPipeError):
+            await side.socket.send(b"x")
+
+
+async def test_a_reset_after_the_end_is_an_end_for_whoever_receives(pair: Pair) -> None:
+    client, server = pair
+    await server.send_all(b"some")
+    await server.send_eof()
+    await reset(server)
+    await wait_over(client)
+    assert await client.socket.recv(10) == b"some"
+    assert await client.socket.recv(10) == b""
+    with pytest.raises(BrokenPipeError):
+        await client.socket.send(b"x")
+    assert take_error(client) == 0
+
+
+async def test_a_reset_in_answer_to_an_end_is_a_reset(pair: Pair) -> None:
+    client, server = pair
+    await client.send_eof()
+    assert await server.receive_some() == b""
+    await reset(server)
+    await wait_over(client)
+    with pytest.raises(ConnectionResetError):
+        await client.socket.recv(10)
+
+
+async def test_bytes_for_a_closed_socket_are_sent_in_vain(pair: Pair) -> None:
+    client, server = pair
+    await server.aclose()
+    await wait_readable(client)
+    assert await client.socket.send(b"") == 0
+    assert has_peer(client)
+    assert await client.socket.send(b"too late") == 8
+    await wait_over(client)
+    assert take_error(client) == errno.EPIPE
+    with pytest.raises(BrokenPipeError):
+        await client.socket.send(b"again")
+    assert await client.socket.recv(10) == b""
+
+
+async def test_bytes_for_a_side_that_has_shut_both_directions_break_the_connection(pair: Pair) -> None:
+    client, server = pair
+    server.socket.shutdown(socket.SHUT_RDWR)
+    await wait_readable(client)
+    assert await client.socket.send(b"too late") == 8
+    for side in pair:
+        await wait_over(side)
+    assert await client.socket.recv(10) == b""
+    with pytest.raises(BrokenPipeError):
+        await client.socket.send(b"again")
+    with pytest.raises(ConnectionResetError):
+        await server.socket.recv(10)
+    assert await server.socket.recv(10) == b""
+
+
+async def test_bytes_for_a_side_that_only_reads_no_more_can_be_read(pair: Pair) -> None:
+    client, server = pair
+    server.socket.shutdown(socket.SHUT_RD)
+    assert await server.socket.recv(10) == b""
+    await client.send_all(b"abc")
+    while not (received := await server.socket.recv(10)):
+        await trio.lowlevel.checkpoint()
+    assert received == b"abc"
+    assert await server.socket.recv(10) == b""
+    server.socket.shutdown(socket.SHUT_WR)
+    await client.send_all(b"too late")
+    await wait_over(server)
+
+
+async def test_nothing_is_received_at_once_whatever_the_socket_is(pair: Pair) -> None:
+    client, _ = pair
+    with assert_checkpoints():
+        assert await client.socket.recv(0) == b""
+    client.socket.close()
+    assert await client.socket.recv(0) == b""
 
 
 async def test_a_task_that_waits_is_told_when_another_closes_the_socket(pair: Pair) -> None:
@@ -238,6 +416,21 @@ async def test_whoever_was_not_accepted_is_reset_when_the_listener_closes(is_mem
 
 
 @pytest.mark.parametrize("is_memory", [True, False])
+async def test_whoever_went_before_it_was_accepted_is_accepted_with_its_address(is_memory: bool) -> None:
+    with memory_network() if is_memory else nullcontext():
+        async with open_listener() as (listener, port):
+            client = await trio.open_tcp_stream("127.0.0.1", port)
+            address = client.socket.getsockname()
+            await reset(client)
+            accepted, found = await listener.socket.accept()
+            assert found == address
+            async with trio.SocketStream(accepted) as server:
+                await wait_over(server)
+                with pytest.raises(ConnectionResetError):
+                    await accepted.recv(10)
+
+
+@pytest.mark.parametrize("is_memory", [True, False])
 async def test_an_address_is_for_one_listener(is_memory: bool) -> None:
     with memory_network() if is_memory else nullcontext():
         async with open_listener() as (_, port):
@@ -256,6 +449,7 @@ async def test_misuse_of_a_socket_is_the_error_that_the_kernel_has_for_it(is_mem
                 sock.shutdown(socket.SHUT_WR)
             with pytest.raises(OSError, match="not connected"):
                 await sock.recv(1)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
             with pytest.raises(OSError, match="Invalid argument"):
                 await sock.accept()
             assert sock.getsockname() == ("0.0.0.0", 0)
@@ -321,10 +515,10 @@ async def test_whoever_finds_that_another_task_was_faster_waits_again() -> None:
         await wait_all_tasks_blocked()
         sock = client.socket
         assert isinstance(sock, MemorySocket)
-        incoming, _ = sock._connected()
-        incoming.write(memoryview(b"first"))
+        side = sock._connected()
+        side.other.write(memoryview(b"first"))
         # It was woken, and does not run before this task waits.
-        assert incoming.read(10) == b"first"
+        assert side.read(10) == b"first"
         await wait_all_tasks_blocked()
         assert received == []
         await server.send_all(b"second")

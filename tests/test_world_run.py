@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import trio
 
@@ -22,9 +20,7 @@ def test_it_returns_what_the_function_returns() -> None:
         assert trio.current_time() == 3600
         return first + second
 
-    began = time.perf_counter()
     assert run_in_virtual_world(add, 1, 2) == 3
-    assert time.perf_counter() - began < 60
 
 
 def test_it_raises_what_the_function_raises() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio.to_thread
 import pytest
+import sniffio
 import trio
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
@@ -144,7 +145,27 @@ async def test_the_default_limiter_is_used_if_there_is_no_other(kind: str) -> No
     assert limiter.borrowed_tokens == 0
 
 
+@both
+async def test_sniffio_finds_no_library_in_the_function_and_trio_after_it(kind: str) -> None:
+    with threads(kind):
+        with pytest.raises(sniffio.AsyncLibraryNotFoundError):
+            await trio.to_thread.run_sync(sniffio.current_async_library)
+        assert sniffio.current_async_library() == "trio"
+        # What other libraries go by.
+        sniffio.current_async_library_cvar.set("trio")
+        with pytest.raises(sniffio.AsyncLibraryNotFoundError):
+            await trio.to_thread.run_sync(sniffio.current_async_library)
+        assert sniffio.current_async_library_cvar.get() == "trio"
+
+
 # What only those in line do.
+
+
+async def test_sniffio_is_not_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "sniffio")
+    with threads_in_line():
+        assert await trio.to_thread.run_sync(divmod, 7, 2) == (3, 1)
+    assert "sniffio" not in sys.modules
 
 
 async def test_others_run_after_each_call() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -23,6 +23,8 @@ from .downloaders._protocol import DownloadJob
 from .downloaders._time_limit import run_within
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ._download import Download
     from ._engine import Engine
 
@@ -54,8 +56,7 @@ async def run_download(engine: Engine, download: Download) -> None:
             result = await _fetch(download, job)
     except BaseException as exc:  # noqa: ASYNC103, BLE001  (judged below; what is not ours is raised again)
         # Without this frame, which still runs when the others are cleared: it holds on to the whole manager.
-        assert exc.__traceback__ is not None, "it was caught here"
-        raised = exc.with_traceback(exc.__traceback__.tb_next)
+        raised = exc.with_traceback(cast("TracebackType", exc.__traceback__).tb_next)
     job.close()
     swept = raised is not None and trio.current_effective_deadline() == -math.inf
     outcome = judge(raised, stopped=scope.cancelled_caught, swept=swept)

@@ -16,13 +16,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._errors import LawBrokenError, LivelockError, PromiseBrokenError
-from ._scripted import Gate, Left, ScriptedDownloader
-from .checks._attempt import Stage
-from .checks._promises import Promise
+from ._scripted import Gate, Left, PlannedError, Reaction, ScriptedDownloader
+from .checks._attempt import Scenario, Stage
+from .checks._exchanges import Exchange
+from .checks._promises import Outcome, Promise
 from .checks._report import BrokenDownloadError, CheckReport
 from .checks._torture import TortureReport, torture
-from .machine._driven import ADAPTABLE_FEATURES, ALL_FEATURES, DrivenManager, ManagerOptions, UnfitManagerError
+from .machine._driven import ADAPTABLE_FEATURES, ALL_FEATURES, DrivenManager, Feature, ManagerOptions, UnfitManagerError
 from .machine._model import Model
+from .machine._recorder import Saw
 from .machine._replay import check_events, parse_log
 from .origin._memory import open_memory_origin
 from .origin._plan import FaultPlan
@@ -32,10 +34,12 @@ from .world import run_in_virtual_world, use_virtual_time
 
 if TYPE_CHECKING:
     from ._drawn import (
+        PROGRAM_FEATURES,
         Bundle,
         DownloadManagerMachine,
         ManagerReport,
         Program,
+        ProgramFeature,
         TrioStateMachine,
         check_download_command,
         check_download_function,
@@ -57,12 +61,15 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAPTABLE_FEATURES",
     "ALL_FEATURES",
+    "PROGRAM_FEATURES",
     "BrokenDownloadError",
     "Bundle",
     "CheckReport",
     "DownloadManagerMachine",
     "DrivenManager",
+    "Exchange",
     "FaultPlan",
+    "Feature",
     "Gate",
     "LawBrokenError",
     "Left",
@@ -71,9 +78,15 @@ __all__ = [
     "ManagerReport",
     "Model",
     "Origin",
+    "Outcome",
+    "PlannedError",
     "Program",
+    "ProgramFeature",
     "Promise",
     "PromiseBrokenError",
+    "Reaction",
+    "Saw",
+    "Scenario",
     "ScriptedDownloader",
     "Stage",
     "TortureReport",

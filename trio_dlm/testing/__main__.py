@@ -3,7 +3,8 @@
 Rules that hold here:
 
 - a check that finds nothing is told in a few lines, one that finds something as the smallest case;
-- exit status 0 means that nothing was found, 1 that something was, 2 that the call makes no sense; no traceback.
+- exit status 0 means that nothing was found, 1 that something was, 2 that the call makes no sense, 130 that it was
+  interrupted; no traceback.
 """
 
 from __future__ import annotations
@@ -18,12 +19,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import hypothesis
-from hypothesis import HealthCheck
+try:
+    import hypothesis
+except ModuleNotFoundError as missing:
+    if missing.name != "hypothesis":
+        raise
+    sys.stderr.write("the checks need Hypothesis, which is not installed: pip install 'trio-dlm[testing]'\n")
+    sys.exit(2)
 
 from .. import HttpDownloader, open_manager
 from .._options import check_seconds
 from . import Promise, Stage, check_download_command, check_downloader, check_manager, torture
+from ._settings import search_settings
 
 __all__ = ["main"]
 
@@ -37,6 +44,8 @@ every file operation.  With one, that command is checked as a downloader: {url} 
 _INDENT: Final = "    "
 _LEAST_WIDTH: Final = 40
 
+_PLACES: Final = frozenset({"{url}", "{path}", "{directory}", "{name}"})
+
 _COMMAND_PROMISES: Final = (Promise.EXACT, Promise.ABSENT, Promise.PROMPT, Promise.SERVED)
 
 
@@ -45,22 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     asked = parser.parse_args(arguments)
     command: list[str] = asked.command[1:] if asked.command[:1] == ["--"] else asked.command
-    if command and not any("{url}" in word for word in command):
-        parser.error("the command has no {url}")
-    if command and shutil.which(command[0]) is None:
-        parser.error(f"there is no command {command[0]}")
+    if problem := _problem_of(command) if command else _stray(asked):
+        parser.error(problem)
     settings = hypothesis.settings(
-        max_examples=asked.examples,
-        stateful_step_count=40,
-        database=None,
-        deadline=None,
-        derandomize=not asked.random,
-        print_blob=False,
-        report_multiple_bugs=False,
-        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+        search_settings(), max_examples=asked.examples, stateful_step_count=40, derandomize=not asked.random
     )
     checks = _checks_of_command(command, asked, settings) if command else _checks_of_ours(settings)
-    broken = [name for name, check in checks.items() if not _run(name, check)]
+    try:
+        broken = [name for name, check in checks.items() if not _run(name, check)]
+    except KeyboardInterrupt:
+        print("interrupted")  # noqa: T201  (likewise)
+        # As a shell has it: 128 and the number of the signal.
+        return 130
     return 1 if broken else 0
 
 
@@ -75,6 +80,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=_seconds, default=10.0, help="seconds that a COMMAND may take (default: 10)")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="such as: -- curl -o {path} {url}")
     return parser
+
+
+def _problem_of(command: list[str]) -> str | None:
+    """Say why a command cannot be checked, if it cannot."""
+    named = set(re.findall(r"\{[a-z]+\}", " ".join(command)))
+    if unknown := named - _PLACES:
+        return f"the command has {', '.join(sorted(unknown))}; known are {', '.join(sorted(_PLACES))}"
+    if "{url}" not in named:
+        return "the command has no {url}"
+    if "{path}" not in named and not {"{directory}", "{name}"} <= named:
+        return "the command has no {path}, nor {directory} and {name}, and would save its file where nobody looks"
+    if shutil.which(command[0]) is None:
+        return f"there is no command {command[0]}"
+    return None
+
+
+def _stray(asked: argparse.Namespace) -> str | None:
+    return "--partial-files is for a COMMAND, and there is none" if asked.partial_files else None
 
 
 def _count(text: str) -> int:
@@ -123,6 +146,7 @@ def _checks_of_command(
 def _run(name: str, check: Callable[[], object]) -> bool:
     """Run one check, say what came of it, and return whether all was well."""
     began = time.perf_counter()
+    print(f"{name}: ", end="", flush=True)  # noqa: T201  (what it is for)
     try:
         report = str(check())
     except AssertionError as exc:
@@ -133,7 +157,7 @@ def _run(name: str, check: Callable[[], object]) -> bool:
         verdict = "right"
         width = max(_LEAST_WIDTH, shutil.get_terminal_size().columns - len(_INDENT))
         lines = [line for each in report.splitlines() for line in textwrap.wrap(each, width, subsequent_indent=_INDENT)]
-    head = f"{name}: {verdict}, {time.perf_counter() - began:.0f} s"
+    head = f"{verdict}, {time.perf_counter() - began:.0f} s"
     print(head, *(f"{_INDENT}{line}".rstrip() for line in lines), sep="\n", flush=True)  # noqa: T201  (what it is for)
     return verdict == "right"
 

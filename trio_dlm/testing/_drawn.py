@@ -13,15 +13,17 @@ from .checks._command import check_download_command, check_download_function
 from .checks._downloader import check_downloader
 from .machine._check import ManagerReport, check_manager
 from .machine._manager import DownloadManagerMachine
-from .machine._programs import Program, interpret, programs
+from .machine._programs import PROGRAM_FEATURES, Program, ProgramFeature, interpret, programs
 from .machine._runner import Bundle, TrioStateMachine, consumes, initialize, invariant, multiple, precondition, rule
 from .origin._strategies import fault_plans, faults
 
 __all__ = [
+    "PROGRAM_FEATURES",
     "Bundle",
     "DownloadManagerMachine",
     "ManagerReport",
     "Program",
+    "ProgramFeature",
     "TrioStateMachine",
     "check_download_command",
     "check_download_function",

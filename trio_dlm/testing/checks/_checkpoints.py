@@ -5,57 +5,27 @@ Rules that hold here:
 - a checkpoint is a place where a task gave way to others, whether a cancel could get in there or not: what is cancelled
   where it cannot get in finds it at the next place;
 - counted are the task that is watched and all below it, and no other: not those of the world around it;
-- the cancel comes when the task has given way and before any other runs, so that it meets the task just there;
+- the cancel comes when the task has given way and before any other runs, so that it meets the task just there; only
+  then is it told where that is, since trio takes an instrument that raises off the run and goes on without it;
 - who goes on and on is cancelled, and who swallows that too is taken off the run: no exception could end it.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final, Never, cast, final
+from typing import Final, final
 
 import trio
 
 from .._places import innermost
+from ._force import abandon
 
-__all__ = ["MOST_CHECKPOINTS", "BrokenOffError", "CheckpointCounter", "abandon", "break_off", "describe_task"]
+__all__ = ["MOST_CHECKPOINTS", "CheckpointCounter", "describe_task"]
 
 # More than this is a loop that waits for nothing.  A scenario that needs so many would take as many runs.
 MOST_CHECKPOINTS: Final = 10_000
 
 # How many more it has for leaving when it was cancelled for that.
 _MORE: Final = 100
-
-# Coroutines that were taken off their run.  To collect one would throw once more into what swallows everything.
-_abandoned: Final[list[object]] = []
-
-
-class BrokenOffError(BaseException):
-    """What ends a task that no cancel reaches."""
-
-
-@final
-class _Broken:
-    """What a task that waits is sent, and what one that never waits runs, to get this error."""
-
-    def unwrap(self) -> Never:
-        raise BrokenOffError
-
-    def send(self, _: object) -> Never:
-        raise BrokenOffError
-
-    throw = send
-
-
-def break_off(task: trio.lowlevel.Task) -> None:
-    """Let what *task* waits for raise :class:`BrokenOffError`."""
-    trio.lowlevel.reschedule(task, cast("Any", _Broken()))
-
-
-def abandon(task: trio.lowlevel.Task) -> None:
-    """Let *task* run no further than its next step; what it was to do is not even cleaned up."""
-    _abandoned.append(task.coro)
-    # trio takes the step after the next from what stands here, and the next if the task waits.
-    task.coro = cast("Any", _Broken())
 
 
 @final
@@ -67,6 +37,7 @@ class CheckpointCounter(trio.abc.Instrument):
         cancelled_at: which task was cancelled where, once that has happened.
         endless_at: which task was where, when there were too many.
         tasks: those that are watched and have not ended.
+        has_lasted: the run has ended, and nothing had been taken off it before.
     """
 
     def __init__(self, cancel_at: int | None = None) -> None:
@@ -74,6 +45,7 @@ class CheckpointCounter(trio.abc.Instrument):
         self.cancelled_at: str | None = None
         self.endless_at: str | None = None
         self.tasks: set[trio.lowlevel.Task] = set()
+        self.has_lasted = False
         self._cancel_at = cancel_at
         self._scope: trio.CancelScope | None = None
 
@@ -101,13 +73,17 @@ class CheckpointCounter(trio.abc.Instrument):
             return
         self.count += 1
         if self.count == self._cancel_at:
-            self.cancelled_at = describe_task(task)
             self._scope.cancel(reason=f"torture: checkpoint {self.count}")
+            self.cancelled_at = describe_task(task)
         elif self.count == MOST_CHECKPOINTS:
-            self.endless_at = describe_task(task)
             self._scope.cancel(reason="torture: too many checkpoints")
+            self.endless_at = describe_task(task)
         elif self.count > MOST_CHECKPOINTS + _MORE:
             abandon(task)
+
+    def after_run(self) -> None:
+        """Note that all was counted: trio tells it to nobody whom it took off the run."""
+        self.has_lasted = True
 
 
 def describe_task(task: trio.lowlevel.Task) -> str:

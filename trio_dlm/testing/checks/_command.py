@@ -31,7 +31,7 @@ from ._exchanges import Exchange, watch
 from ._explore import Trial, explore
 from ._first import first_plans
 from ._origin_thread import OriginThread, origin_thread
-from ._promises import Outcome, Promise, judge
+from ._promises import Outcome, Promise, check_asked, judge
 from ._report import BrokenDownloadError, CheckReport
 from ._whereabouts import look_at
 
@@ -80,6 +80,7 @@ def check_download_command(
 
     Raises:
         BrokenDownloadError: a promise was broken; the message is the smallest case.
+        TypeError, ValueError: an argument with which nothing could be found.
         OSError: the program cannot be started.
     """
 
@@ -128,6 +129,7 @@ def check_download_function(
 
     Raises:
         BrokenDownloadError: a promise was broken; the message is the smallest case.
+        TypeError, ValueError: an argument with which nothing could be found.
     """
 
     def fetch(url: str, path: Path, where: Where) -> Ending:
@@ -159,6 +161,7 @@ def _check(
     body: bytes,
     settings: hypothesis.settings | None,
 ) -> CheckReport:
+    check_asked(promises, retries=retries, runs=runs, limit_s=limit_s)
     if Promise.PATIENT in promises:
         raise ValueError("promises has PATIENT, which is for virtual time: leave it out, or use check_downloader")
     first: list[FaultPlan] = []

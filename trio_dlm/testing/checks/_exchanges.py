@@ -10,12 +10,13 @@ Rules that hold here:
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterable, Iterator, MutableSequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
-from ..origin._acts import Act, Close, Hold, Reset, Send
+from ..origin._acts import Act, Close, Hold, Reset, Send, Wait
 from ..origin._fault import Fault
 from ..origin._plan import FaultPlan
 from ..origin._request import Request
@@ -42,6 +43,7 @@ _TOLD_REPLY_FIELDS: Final = {
 
 _STATUS_LINE: Final = re.compile(rb"HTTP/\d\.\d (\d{3})[^\r\n]*")
 _END_OF_HEAD: Final = b"\r\n\r\n"
+_RETRY_AFTER: Final = re.compile(rb"^retry-after[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _SECONDS: Final = re.compile(r"\d{1,9}")
 
 
@@ -105,6 +107,12 @@ class Exchange:
         (value, *_) = fields.get("retry-after", [""])
         return int(value) if status[:1] > "2" and _SECONDS.fullmatch(value) else None
 
+    @property
+    def refused_at_s(self) -> float:
+        """When the header with Retry-After was sent, on trio's clock, if nothing held it up but what was planned."""
+        before = itertools.takewhile(lambda act: not _says_retry_after(act), self.acts)
+        return self.request.at_s + sum(act.seconds for act in before if isinstance(act, Wait))
+
     def _read(self) -> tuple[int, str, dict[str, list[str]], bytes]:
         """Return how many interim replies there were, the status line without version, the fields, and what follows."""
         sent = b"".join(act.data for act in self.acts if isinstance(act, Send))
@@ -129,9 +137,10 @@ class Exchange:
 class _Watched:
     """A fault that writes down what the fault within does."""
 
-    def __init__(self, fault: Fault, log: list[Exchange]) -> None:
+    def __init__(self, fault: Fault, log: list[Exchange], latency_s: float) -> None:
         self._fault = fault
         self._log = log
+        self._latency_s = latency_s
 
     def answer(self, request: Request, resource: Resource) -> Iterable[Act]:
         """Do what the fault within does, unless this is one request too many."""
@@ -142,11 +151,26 @@ class _Watched:
 
     def _noting(self, exchange: Exchange, acts: Iterable[Act]) -> Iterator[Act]:
         for act in acts:
+            if self._latency_s and _says_retry_after(act):
+                on_the_way = Wait(self._latency_s)
+                exchange.acts.append(on_the_way)
+                yield on_the_way
             exchange.acts.append(act)
             yield act
 
 
-def watch(plan: FaultPlan, log: list[Exchange]) -> FaultPlan:
-    """Return a plan that does what *plan* does, and adds every exchange to *log*; after many it says nothing more."""
-    steps = tuple(_Watched(step, log) for step in plan.steps)
-    return dataclasses.replace(plan, steps=steps, then=_Watched(plan.then, log))
+def _says_retry_after(act: Act) -> bool:
+    return isinstance(act, Send) and _RETRY_AFTER.search(act.data) is not None
+
+
+def watch(plan: FaultPlan, log: list[Exchange], *, latency_s: float = 0.0) -> FaultPlan:
+    """Return a plan that does what *plan* does, and adds every exchange to *log*; after many it says nothing more.
+
+    Args:
+        plan: what is done.
+        log: where it is written down.
+        latency_s: how long a reply with Retry-After is on its way, in virtual time: what is asked at the very instant
+            of the refused request, on another connection, is then told from what is asked in spite of the reply.
+    """
+    steps = tuple(_Watched(step, log, latency_s) for step in plan.steps)
+    return dataclasses.replace(plan, steps=steps, then=_Watched(plan.then, log, latency_s))

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar, final
 
 import hypothesis
-from hypothesis import HealthCheck, Phase
 from hypothesis.strategies import SearchStrategy
 
+from .._settings import search_settings
 from ._promises import Breach, Outcome
 from ._report import BrokenDownloadError, CheckReport, Tally
 
@@ -51,38 +51,41 @@ def explore(
     """Try cases until one breaks a promise, or enough have been tried.
 
     Args:
-        cases: what to draw from; a case is hashable.
+        cases: what to draw from.
         first: what to try before, the simplest first.
         attempt: tries one.
-        settings: of Hypothesis; None draws the same cases each time and keeps none, as many as its profile says.
+        settings: of Hypothesis; see :func:`search_settings`.
 
     Raises:
         BrokenDownloadError: the smallest case that was found.
     """
     tally = Tally()
-    seen: dict[_CaseT, BrokenDownloadError] = {}
+    # In a list, since the faults of a plan may be anybody's, and need not be hashable.
+    seen: list[tuple[_CaseT, BrokenDownloadError]] = []
     enough_at: float | None = None
 
     def example(case: _CaseT) -> None:
         nonlocal enough_at
-        if case in seen:
-            raise seen[case]
+        for known, error in seen:
+            if known == case:
+                raise error
         if enough_at is not None and time.monotonic() > enough_at:
             return
         trial = attempt(case)
         tally.add(trial.outcomes)
-        followed = next(iter(seen.values())).promise if seen else None
+        followed = seen[0][1].promise if seen else None
         for breach in trial.breaches:
             if followed in (None, breach.promise):
                 enough_at = enough_at or time.monotonic() + SHRINK_S
-                seen[case] = trial.tell(breach)
-                raise seen[case]
+                broken = trial.tell(breach)
+                seen.append((case, broken))
+                raise broken
 
     for case in first:
         example(case)
     search: Any = hypothesis.given(cases)(example)
     try:
-        _settings(settings)(search)()
+        search_settings(settings)(search)()
     except BrokenDownloadError as exc:
         found = exc
     else:
@@ -90,17 +93,3 @@ def explore(
     # Alone: what Hypothesis adds says the same once more.
     found.__notes__ = []
     raise found.with_traceback(None)
-
-
-def _settings(given: hypothesis.settings | None) -> hypothesis.settings:
-    if given is None:
-        given = hypothesis.settings(database=None, derandomize=True)
-    # A case is a whole download, or several, and what is to be said of it is said here.
-    return hypothesis.settings(
-        given,
-        deadline=None,
-        phases=[phase for phase in given.phases if phase is not Phase.explain],
-        print_blob=False,
-        report_multiple_bugs=False,
-        suppress_health_check=(HealthCheck.data_too_large, HealthCheck.filter_too_much, HealthCheck.too_slow),
-    )

@@ -3,7 +3,9 @@
 Rules that hold here:
 
 - they are as simple as a plan can be, the simplest first, so that what breaks at one of them needs no shrinking;
-- chance comes afterwards: a class that is one of sixty is easily missed by a hundred draws.
+- chance comes afterwards: a class that is one of sixty is easily missed by a hundred draws;
+- what is wrong about a range shows only to who asks for one, and most do not before a line broke: so each class of
+  fault comes once more as the second step.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import Final
 from ..origin import faults as f
 from ..origin._fault import Fault
 from ..origin._plan import FaultPlan
+from ..origin.faults._name import HOSTILE_NAMES
 
 __all__ = ["first_plans"]
 
@@ -40,6 +43,7 @@ def first_plans(size_bytes: int, *, real_time: bool = False, undetectable: bool 
         undetectable: have also what only a digest reveals.
     """
     half = size_bytes // 2
+    kinds = [kind for kind in f.FAULTS if not (real_time and kind in _NOT_IN_REAL_TIME)]
     plans = [
         FaultPlan(),
         # What happens every day: the line breaks, and it is tried again; meanwhile the file may have changed.
@@ -48,8 +52,16 @@ def first_plans(size_bytes: int, *, real_time: bool = False, undetectable: bool 
         FaultPlan((f.DropAt(half), f.IfRangeIgnored())),
         FaultPlan((f.DropAt(half), f.Changed()), validators="weak"),
         FaultPlan((f.DropAt(half), f.Changed()), validators="none"),
+        # The new version is a little longer, or shorter, or shorter than what is there of the old one.
+        *(FaultPlan((f.DropAt(half), f.Changed(by=by))) for by in (1, -1, half // 2 - size_bytes)),
         FaultPlan((f.Redirect(), f.DropAt(half))),
-        *(FaultPlan((kind(),)) for kind in f.FAULTS if not (real_time and kind in _NOT_IN_REAL_TIME)),
+        *(FaultPlan((kind(),)) for kind in kinds),
+        *(FaultPlan((f.Named(text),)) for text in HOSTILE_NAMES),
+        *(FaultPlan((f.DropAt(half), kind())) for kind in kinds),
+        FaultPlan((f.DropAt(half), f.OtherStart(-1))),
+        # A weak tag promises nothing about bytes, nor does a date beside it (RFC 9110 section 8.8.2.2).
+        FaultPlan((f.DropAt(half), f.ChangedSecretly()), validators="weak"),
+        *([] if real_time else [FaultPlan((f.Busy(retry_after=30),))]),
         # It never ends.
         *(FaultPlan(then=kind()) for kind in (f.RedirectToItself, f.Busy, f.DropAt, f.Changed)),
     ]

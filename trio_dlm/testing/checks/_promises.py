@@ -4,7 +4,9 @@ Rules that hold here:
 
 - a promise is judged by what an onlooker sees: what was said, what lies in the directory, what the origin was asked and
   when.  Nothing of the downloader is looked into;
-- a promise that does not apply to what happened is kept.
+- a promise that does not apply to what happened is kept;
+- where the origin shows no validator that a range may be asked for with, a digest of the client's own does instead:
+  whatever it joins is looked at in the end.
 
 Source:
     RFC 9110 sections 10.2.3 (Retry-After), 13.1.5 (If-Range) and 14 (ranges).
@@ -13,10 +15,10 @@ Source:
 from __future__ import annotations
 
 import enum
-import itertools
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 from ..origin._plan import FaultPlan
 from ..origin._request import Request
@@ -24,7 +26,10 @@ from ..origin.faults import HONEST
 from ._exchanges import MOST_REQUESTS, Exchange
 from ._found import describe_bytes
 
-__all__ = ["Breach", "Outcome", "Promise", "judge", "must_deliver"]
+__all__ = ["Breach", "Outcome", "Promise", "check_asked", "judge", "must_deliver"]
+
+# Sums of seconds are right to less than this.
+_ROUNDING_S: Final = 1e-6
 
 
 @final
@@ -36,7 +41,7 @@ class Promise(enum.Enum):
     DOCUMENTED = "a failure is one of the documented errors"
     PROMPT = "it ends within its limit of time, and asks no end of times"
     CLOSED = "when it has ended, no connection is left open"
-    GUARDED = "a request for a range behind the first byte carries If-Range or If-Match"
+    GUARDED = "a request for a range behind the first byte carries If-Range with a strong validator, or If-Match"
     PATIENT = "nothing is asked again earlier than Retry-After allows"
     SERVED = "an honest file is delivered, and so is one behind no more faults than it retries"
 
@@ -51,6 +56,8 @@ class Outcome:
         said: how it ended, in words; if it did not, what is known of that, which may be nothing.
         found: what lies under the final name, or None.
         others: the names of the other files in the directory.
+        mistaken: what is wrong about the file that it named, beside the bytes in it, in words; None if nothing is.
+        outside: what was written outside of the directory, in words.
         seconds: how long it took.
         ended: it ended by itself, and was not stopped.
         is_documented: the way in which it failed is one that its users were told of.
@@ -62,6 +69,8 @@ class Outcome:
     said: str
     found: bytes | None
     others: tuple[str, ...] = ()
+    mistaken: str | None = None
+    outside: tuple[str, ...] = ()
     seconds: float = 0.0
     ended: bool = True
     is_documented: bool = True
@@ -77,6 +86,26 @@ class Breach:
     promise: Promise
     attempt: int
     found: str
+
+
+def check_asked(promises: Collection[object], *, retries: int, runs: int, limit_s: float) -> None:
+    """Refuse arguments of a check with which it could find nothing.
+
+    Raises:
+        TypeError: what should be a promise is none.
+        ValueError: no promise, no run, fewer than no retries, or no time.
+    """
+    for each in promises:
+        if not isinstance(each, Promise):
+            raise TypeError(f"promises is a collection of Promise, such as {{Promise.EXACT}}, got {each!r} in it")
+    if not promises:
+        raise ValueError("promises is empty, so that none could be found broken: name at least one")
+    if runs < 1:
+        raise ValueError(f"runs is 1 or more, got {runs}")
+    if retries < 0:
+        raise ValueError(f"retries is 0 or more, got {retries}")
+    if not limit_s > 0:
+        raise ValueError(f"limit_s is a positive number of seconds, got {limit_s}")
 
 
 def must_deliver(plan: FaultPlan, *, retries: int, has_digest: bool) -> bool:
@@ -115,7 +144,10 @@ def judge(
     found = [
         Breach(promise, number, text)
         for number, outcome in enumerate(outcomes)
-        for promise, text in _looked_through(outcome, versions, right, limit_s)
+        for promise, text in (
+            *_looked_through(outcome, versions, right, limit_s),
+            *_looked_into(outcome, needs_condition=wanted is None or plan.validators in ("strong", "date")),
+        )
         if promise in promises
     ]
     if (
@@ -133,8 +165,12 @@ def _looked_through(
 ) -> Iterator[tuple[Promise, str]]:
     if outcome.succeeded and outcome.found not in right:
         yield Promise.EXACT, _told(outcome.found, versions)
+    elif outcome.succeeded and outcome.mistaken is not None:
+        yield Promise.EXACT, outcome.mistaken
     if not outcome.succeeded and outcome.found is not None and outcome.found not in right:
         yield Promise.ABSENT, _told(outcome.found, versions)
+    for each in outcome.outside:
+        yield Promise.EXACT if outcome.succeeded else Promise.ABSENT, f"outside of the directory: {each}"
     if not outcome.succeeded and outcome.ended and not outcome.is_documented:
         yield Promise.DOCUMENTED, outcome.said
     if not outcome.ended:
@@ -143,14 +179,22 @@ def _looked_through(
         yield Promise.PROMPT, f"after {MOST_REQUESTS} requests it would have gone on"
     if outcome.connections_left:
         yield Promise.CLOSED, f"open connections: {outcome.connections_left}"
-    # Each attempt for itself: who starts it again is a user, and not held to Retry-After.
+
+
+def _looked_into(outcome: Outcome, *, needs_condition: bool) -> Iterator[tuple[Promise, str]]:
+    """Look at what was asked, and when; each attempt for itself, since who starts it again is a user."""
     for exchange in outcome.exchanges:
-        if _is_unguarded(exchange.request):
-            yield Promise.GUARDED, f"{exchange.asked}, and no condition"
-    for earlier, later in itertools.pairwise(outcome.exchanges):
+        lacking = _lacks(exchange.request, needs_condition=needs_condition)
+        if lacking is not None:
+            yield Promise.GUARDED, f"{exchange.asked}, and {lacking}"
+    for number, earlier in enumerate(outcome.exchanges):
         seconds = earlier.retry_after_s
-        waited_s = later.request.at_s - earlier.request.at_s
-        if seconds is not None and waited_s < seconds:
+        if seconds is None:
+            continue
+        # What was asked before the reply was there, on another connection, was not asked in spite of it.
+        waits_s = (later.request.at_s - earlier.refused_at_s for later in outcome.exchanges[number + 1 :])
+        waited_s = next((wait_s for wait_s in waits_s if wait_s >= 0), math.inf)
+        if waited_s < seconds - _ROUNDING_S:
             yield Promise.PATIENT, f"Retry-After: {seconds}, and it asked again after {waited_s:g} s"
 
 
@@ -159,7 +203,13 @@ def _told(found: bytes | None, versions: Sequence[bytes]) -> str:
     return f"{told}; the digest that was given is that of version 1" if found in versions else told
 
 
-def _is_unguarded(request: Request) -> bool:
-    asked = request.range
-    is_conditional = request.header("if-range") is not None or request.header("if-match") is not None
-    return asked is not None and asked[0] > 0 and not is_conditional
+def _lacks(request: Request, *, needs_condition: bool) -> str | None:
+    """Say what a request for a range lacks; None if it is as it must be, or is for none."""
+    asked, condition = request.range, request.header("if-range")
+    if asked is None or asked[0] == 0:
+        return None
+    if condition is not None and condition.startswith("W/"):
+        return "a weak tag is no condition"
+    if condition is None and request.header("if-match") is None and needs_condition:
+        return "no condition"
+    return None

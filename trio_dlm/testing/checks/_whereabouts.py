@@ -9,13 +9,44 @@ Rules that hold here:
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-__all__ = ["look_at", "tell", "tell_error"]
+from ._found import count_bytes
+
+__all__ = ["find_mistake", "look_around", "look_at", "tell", "tell_error"]
 
 # One line of a terminal that is wide; what a program says at its end is at the end of it.
 _LONGEST: Final = 160
+
+
+def look_around(directory: Path, own: Collection[Path]) -> tuple[str, ...]:
+    """Return the names of what is below *directory* and neither is one of *own* nor leads to or lies below one."""
+    strange = (
+        each
+        for each in directory.rglob("*")
+        if not any(each == mine or each in mine.parents or mine in each.parents for mine in own)
+    )
+    return tuple(sorted(each.relative_to(directory).as_posix() for each in strange))
+
+
+def find_mistake(directory: Path, path: Path, size_bytes: int) -> str | None:
+    """Say what is wrong with a result that names *path* and says *size_bytes*; None if it is as it must be.
+
+    What there is no file at, or not the right one, shows otherwise.
+    """
+    if path.is_symlink():
+        return "a link, instead of a file"
+    try:
+        is_inside = path.resolve().is_relative_to(directory.resolve())
+    except (OSError, RuntimeError):  # a loop of links
+        is_inside = False
+    if not is_inside:
+        return "a file that is not in the directory"
+    if path.is_file() and (has := path.stat().st_size) != size_bytes:
+        return f"a file of {count_bytes(has)}, and the result says {size_bytes}"
+    return None
 
 
 def look_at(directory: Path, path: Path) -> tuple[bytes | None, tuple[str, ...]]:

@@ -38,8 +38,14 @@ def can_be_cancelled(scene: Scene, name: str) -> bool:
     return scene.is_there(name) or name in scene.model.coming
 
 
-async def cancel(scene: Scene, name: str) -> None:
-    """Cancel a download to its end (C1 to C6)."""
+async def cancel(scene: Scene, name: str, reason: str | None = None) -> None:
+    """Cancel a download to its end (C1 to C6, C8).
+
+    Args:
+        scene: where.
+        name: of the download.
+        reason: why, for a manager that takes that.
+    """
     if not can_be_cancelled(scene, name):
         return
     model = scene.model
@@ -47,8 +53,8 @@ async def cancel(scene: Scene, name: str) -> None:
     # What stops it already, and since when, is not this call's.
     undisturbed = scene.body_runs(name) and not (model.is_to_stop(name) or model.is_cut_off)
     began_s = trio.current_time()
-    model.cancel(name)
-    cancelled = await scene.driven.cancel(name)
+    model.cancel(name, reason)
+    cancelled = await (scene.driven.cancel(name) if reason is None else scene.driven.cancel(name, reason))
     took_s = trio.current_time() - began_s
     status = scene.driven.status(name)
     require(status in FINAL, f"law 5: cancel() of {name} returned, and it is {status.value}")

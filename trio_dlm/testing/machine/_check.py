@@ -3,43 +3,38 @@
 Rules that hold here:
 
 - without settings of the caller's the same examples are tried in every run, and nothing is kept on disk;
-- whatever goes wrong is a :class:`LawBrokenError` with the shortest program that was found as a note, and that program
-  runs as it stands;
+- whatever goes wrong in a manager is a :class:`LawBrokenError` with the shortest program that was found as a note; its
+  steps are methods of :class:`DownloadManagerMachine`;
+- what is no manager's fault comes out as it is: what Hypothesis has to say to the caller, and the error of a factory
+  that makes no block, or one that cannot be entered;
 - what was tried is told, since a search that took no step proves nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import MappingProxyType, TracebackType
 from typing import Any, Final, final
 
-from hypothesis import HealthCheck, Phase, settings
+import trio
+from hypothesis import settings
 from hypothesis import strategies as st
+from hypothesis.errors import Flaky, HypothesisException
 from hypothesis.stateful import run_state_machine_as_test
 
 from ... import DownloadStatus
 from .._errors import LawBrokenError
+from .._settings import search_settings
 from ._driven import ALL_FEATURES, UnfitManagerError, check_names
 from ._manager import DownloadManagerMachine
 
 __all__ = ["DEFAULTS", "ManagerReport", "check_manager"]
 
 # What a test can afford; the same programs in every run, and none kept.
-DEFAULTS: Final = settings(
-    max_examples=200,
-    stateful_step_count=30,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    phases=[Phase.generate, Phase.shrink],
-    report_multiple_bugs=False,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+DEFAULTS: Final = settings(search_settings(), max_examples=200, stateful_step_count=30)
 
 
 @final
@@ -71,7 +66,7 @@ class ManagerReport:
 def check_manager(
     factory: Callable[..., AbstractAsyncContextManager[Any]],
     *,
-    features: AbstractSet[str] = ALL_FEATURES,
+    features: Collection[str] = ALL_FEATURES,
     limits: st.SearchStrategy[int] | None = None,
     settings: settings | None = None,
 ) -> ManagerReport:
@@ -92,13 +87,22 @@ def check_manager(
             that was found to show it is a note of the exception.
         ValueError: there is no such feature.
         UnfitManagerError: a feature takes our interface, and the manager has not that.
+        RuntimeError: this was called from inside a run of trio.
+        Exception: what *factory* raised, or the block when it was entered; and the errors of Hypothesis, such as
+            ``InvalidArgument`` for limits that are none.
     """
-    check_names(features)
+    if trio.lowlevel.in_trio_run():
+        # Each program would fail by that, and the manager would be blamed.
+        raise RuntimeError(
+            "check_manager() has runs of trio of its own: call it from plain code, not from inside a run"
+        )
+    features = check_names(features)
     counts = _Counts()
+    refusals: list[Exception] = []
 
     class Checked(DownloadManagerMachine):
         def open_manager(self, limit: int) -> AbstractAsyncContextManager[Any]:
-            return factory(limit, downloader=self.downloader, **self.options)
+            return _Entering(lambda: factory(limit, downloader=self.downloader, **self.options), refusals)
 
         def teardown(self) -> None:
             try:
@@ -111,15 +115,44 @@ def check_manager(
     if limits is not None:
         Checked.limits = limits
     try:
-        run_state_machine_as_test(Checked, settings=settings or DEFAULTS)
+        run_state_machine_as_test(Checked, settings=DEFAULTS if settings is None else search_settings(settings))
     except (LawBrokenError, UnfitManagerError):
         raise
     except Exception as exc:
+        if refusals and isinstance(exc, Flaky):
+            # The factory can do it now and then.
+            raise refusals[0] from exc
+        is_refusal = any(exc is each for each in refusals)
+        if is_refusal or (isinstance(exc, HypothesisException) and not isinstance(exc, Flaky)):
+            raise
         broken = LawBrokenError(f"{type(exc).__name__}: {exc}")
         for note in getattr(exc, "__notes__", ()):
             broken.add_note(note)
         raise broken from exc
     return counts.report()
+
+
+@final
+class _Entering(AbstractAsyncContextManager[Any]):
+    """The block of a manager, by which the errors of making and entering it are told from all others."""
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[Any]], refusals: list[Exception]) -> None:
+        self._make = make
+        self._refusals = refusals
+
+    async def __aenter__(self) -> Any:
+        try:
+            self._block = self._make()
+            return await self._block.__aenter__()
+        except Exception as exc:
+            self._refusals.append(exc)
+            raise
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        # Leaving is the block's own, and as long as it takes is for the example's limit to say.
+        return await self._block.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102
 
 
 @final

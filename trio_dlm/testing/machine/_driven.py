@@ -12,7 +12,7 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypedDict, final, get_args
@@ -54,6 +54,7 @@ Feature: TypeAlias = Literal[
     "memory",  # the queues hold nothing that has ended; looks into our schedule
     "own calls",  # downloads that cancel or pause themselves
     "progress",  # bytes
+    "reasons",  # cancel(reason), of which the first stays
     "retry",  # retry()
 ]
 
@@ -122,9 +123,9 @@ class OwnManager:
         """Queue a download."""
         self.manager.submit_nowait(f"memory:{name}", correlation_id=name)
 
-    async def cancel(self, name: str) -> bool:
+    async def cancel(self, name: str, reason: str | None = None) -> bool:
         """Cancel a download and wait for its end."""
-        return await self._task(name).cancel()
+        return await self._task(name).cancel(reason)
 
     def status(self, name: str) -> DownloadStatus:
         """Tell the status of a download."""
@@ -165,15 +166,19 @@ def drive(manager: Any, ids: Mapping[str, str]) -> Any:
     return OwnManager(manager, ids) if is_own(manager) else manager
 
 
-def check_names(features: AbstractSet[str]) -> None:
-    """Refuse features that there are not.
+def check_names(features: Collection[str]) -> frozenset[str]:
+    """Return *features*, if there are such.
 
     Raises:
+        TypeError: one text, where several belong.
         ValueError: there is no such feature.
     """
-    if unknown := features - ALL_FEATURES:
+    if isinstance(features, str):
+        raise TypeError(f"features is a collection of names, such as {{{features!r}}}, got one text")
+    if unknown := set(features) - ALL_FEATURES:
         known = ", ".join(sorted(ALL_FEATURES))
         raise ValueError(f"there are no features {', '.join(sorted(unknown))}; there are {known}")
+    return frozenset(features)
 
 
 def check_features(features: AbstractSet[str], manager: object) -> None:

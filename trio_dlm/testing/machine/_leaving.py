@@ -64,6 +64,7 @@ class LeavingSteps(Steps):
         self._way: Way = "normally"
         self._leave = trio.Event()
         self._surroundings = trio.CancelScope()
+        self._is_body_cancelled = False
         self._came_out: BaseException | None = None
         self._then_uncollected: frozenset[str] = frozenset()
         self._is_judged = False
@@ -110,6 +111,7 @@ class LeavingSteps(Steps):
                     try:
                         await self._leave.wait()
                     except trio.Cancelled:
+                        self._is_body_cancelled = True
                         self.model.close(cancel=True)
                         raise
                     is_error = self._way == "by an error"
@@ -198,8 +200,9 @@ class LeavingSteps(Steps):
             missing = [crash for crash in crashes if all(crash is not leaf for leaf in leaves)]
             require(not missing, f"law 10: {missing!r} should have left the block, and {came_out!r} did")
         elif self.model.is_cut_off:
-            # Then the body may not have come as far as to raise anything.
-            pass
+            # The body may have ended before; and where another error leaves the block, Cancelled may give way to it.
+            is_heard = came_out is not None or self._surroundings.cancelled_caught
+            require(is_heard or not self._is_body_cancelled, "S3: the block has swallowed the Cancelled of its body")
         elif self._way == "by an error":
             require(isinstance(came_out, BodyError), f"law 10: the body raised, and {came_out!r} left the block")
             _check_note(cast("BodyError", came_out), len(must), len(may))

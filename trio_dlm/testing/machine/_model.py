@@ -37,6 +37,7 @@ __all__ = [
     "PAUSED",
     "PENDING",
     "STEPS",
+    "UNKNOWN",
     "Entry",
     "Model",
 ]
@@ -49,6 +50,9 @@ _LAWS: Final = {PENDING: "admission", DOWNLOADING: "law 2 or 3"}
 
 _UNCALLED: Final = "though nothing called for it"
 
+UNKNOWN: Final = object()
+"""A reason that is not known, since somebody else may have been first, or the words are the manager's."""
+
 # The ends of a run that go on out of it when what surrounds the block was cancelled.
 _HEARS: Final = {Left.CANCELLED, Left.NEVER_BEGAN, Left.RAISED_BOTH}
 
@@ -60,12 +64,14 @@ class Entry:
 
     Attributes:
         asked: the status that was asked of the present run: PAUSED, CANCELLED or nothing.
+        reason: what whoever cancelled it first has said, which may be None; or UNKNOWN.
         after_crash: what it may become if it is in flight when another one crashes.
     """
 
     lane: Hashable
     status: DownloadStatus
     asked: DownloadStatus | None = None
+    reason: object = UNKNOWN
     after_crash: set[DownloadStatus] = field(default_factory=lambda: {FAILED})
 
 
@@ -143,6 +149,10 @@ class Model:
         """Whether the present run of *name* was asked to stop, or is about to be."""
         return self.downloads[name].asked is not None or self._is_doomed(name)
 
+    def is_to_stop_for_good(self, name: Name) -> bool:
+        """Whether the present run of *name* was cancelled, or is about to be."""
+        return self.downloads[name].asked is CANCELLED or self._is_doomed(name)
+
     def limit_of(self, lane: Hashable) -> float:
         """Return how many of *lane* may run at once."""
         return self._own_limits.get(lane, self._per_lane)
@@ -191,16 +201,24 @@ class Model:
         """Somebody does not cancel these after all."""
         self._threatened.difference_update(names)
 
-    def cancel(self, name: Name) -> None:
-        """Cancel a download: one that waits ends here and now, one that runs is asked to."""
+    def cancel(self, name: Name, reason: object = UNKNOWN) -> None:
+        """Cancel a download: one that waits ends here and now, one that runs is asked to.
+
+        Whoever does so first is the one whose *reason* stays.
+        """
         status = self.status(name)
         if status is DOWNLOADING:
-            self._ask_to_end(self.downloads[name], is_wanted=True)
+            entry = self.downloads[name]
+            # Somebody who is about to cancel it may have done so already, which does not show.
+            if not (self.is_to_stop_for_good(name) or self._is_unsure):
+                entry.reason = reason
+            self._ask_to_end(entry, is_wanted=True)
         elif status is None:
-            self.downloads[name] = Entry(self.coming.pop(name), CANCELLED)
+            self.downloads[name] = Entry(self.coming.pop(name), CANCELLED, reason=reason)
             self._due.append((name, CANCELLED))
             self._step()
         elif status not in FINAL:
+            self.downloads[name].reason = reason
             self._withdraw(name, CANCELLED)
 
     def pause(self, name: Name) -> None:

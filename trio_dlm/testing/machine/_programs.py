@@ -53,12 +53,13 @@ from ._recorder import Recorder
 from ._schedule import Tape
 from ._tapes import tapes
 
-__all__ = ["Program", "ProgramFeature", "interpret", "programs"]
+__all__ = ["PROGRAM_FEATURES", "Program", "ProgramFeature", "interpret", "programs"]
 
 ProgramFeature: TypeAlias = Literal["pause", "resize", "retry", "lanes", "time"]
 """What a program may use besides submitting and cancelling."""
 
-ALL_FEATURES: Final[frozenset[ProgramFeature]] = frozenset(get_args(ProgramFeature))
+PROGRAM_FEATURES: Final[frozenset[ProgramFeature]] = frozenset(get_args(ProgramFeature))
+"""All that a program may use."""
 
 _LANES: Final = (None, "a", "b")
 
@@ -91,21 +92,21 @@ def programs(
     *,
     max_size: int = 30,
     limits: st.SearchStrategy[int] | None = None,
-    features: Collection[ProgramFeature] = ALL_FEATURES,
+    features: Collection[ProgramFeature] = PROGRAM_FEATURES,
 ) -> st.SearchStrategy[Program]:
     """Draw programs, for :func:`interpret`; they shrink to few operations, on new downloads, with an empty tape.
 
     Args:
         max_size: the most operations of a program.
         limits: how many downloads may run at once; 1 to 4 unless said otherwise.
-        features: what they may use: ``"pause"`` (and resume), ``"resize"``, ``"retry"``, ``"lanes"`` (whose limits
-            change if there is ``"resize"``), and ``"time"``: seconds that pass, and downloads that hold out when they
-            are cancelled, which need a virtual clock.
+        features: what they may use, of :data:`PROGRAM_FEATURES`: ``"pause"`` (and resume), ``"resize"``, ``"retry"``,
+            ``"lanes"`` (whose limits change if there is ``"resize"``), and ``"time"``: seconds that pass, and downloads
+            that hold out when they are cancelled, which need a virtual clock.
 
     Raises:
         ValueError: there is no such feature.
     """
-    if unknown := {*features} - ALL_FEATURES:
+    if unknown := {*features} - PROGRAM_FEATURES:
         known = ", ".join(get_args(ProgramFeature))
         raise ValueError(f"there is no feature {', '.join(map(repr, sorted(unknown)))}; there are {known}")
     one = st.one_of(*_operations(frozenset(features)))

@@ -7,27 +7,30 @@ Rules that hold here:
   that a manager without readers takes;
 - nothing is raised into the manager: the first violation is kept until the machine asks, and nothing is passed on
   after it;
-- who ran is known from the downloader, never from the manager.
+- who ran is known from the downloader, never from the manager;
+- there is one log for all threads: each listens to what is logged in its own, where its manager is.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final, TypeAlias, final
 
 from ... import DownloadStatus, UnknownTaskError
+from ..._context import logger
 from .._errors import LawBrokenError
 from .._scripted import Left, ScriptedDownloader
-from ._model import Model
+from ._model import FINAL, Model
 
 __all__ = ["Recorder", "Saw", "watch_log"]
 
-_LOGGER: Final = logging.getLogger("trio_dlm")
-
 Saw: TypeAlias = Callable[[str, DownloadStatus], None]
-"""Takes the id of a download, and the status that it has now; the same status again does no harm."""
+"""Takes the id of a download, and the status that it has now.
+
+The same status again does no harm, unless it is a final one: a download ends once."""
 
 
 @final
@@ -35,7 +38,7 @@ class Recorder:
     """Watches one manager.
 
     Attributes:
-        history: every status that each download had, with nothing merged.
+        history: every status that each download had, in order.
         newcomers: names for downloads whose id the manager draws, in the order in which they will show up.
         ids: the correlation id of each name.
         crashed: those whose body raised what is no ``Exception``.
@@ -92,6 +95,8 @@ class Recorder:
         name = self._names[correlation_id]
         history = self.history.setdefault(name, [])
         if history and history[-1] is status:
+            if status in FINAL:
+                raise LawBrokenError(f"law 4: {name} became {status.value} once more")
             return
         left = Left.NEVER_BEGAN
         if history and history[-1] is DownloadStatus.DOWNLOADING:
@@ -104,39 +109,90 @@ class Recorder:
         self._model.observe(name, status, left)
 
 
-@final
-class _Listener(logging.Handler):
-    def __init__(self, manager: Any, saw: Saw) -> None:
-        super().__init__(logging.DEBUG)
-        self._manager = manager
-        self._saw = saw
-
-    def emit(self, record: logging.LogRecord) -> None:
-        correlation_id = getattr(record, "correlation_id", None)
-        # Failures are reported too, at WARNING and after they have happened.
-        if record.levelno == logging.DEBUG and isinstance(correlation_id, str):
-            try:
-                status = self._manager.get_task(correlation_id).status
-            except UnknownTaskError:
-                # Another manager's.
-                return
-            self._saw(correlation_id, status)
-
-
 @contextmanager
 def watch_log(manager: Any, saw: Saw) -> Generator[None]:
-    """Tell *saw* of every change in one of our managers, until the block ends.
+    """Tell *saw* of every change in one of our managers, which is at work in this thread, until the block ends.
 
     Nobody else hears meanwhile what is logged: it is only meant for here.
     """
-    level, propagates = _LOGGER.level, _LOGGER.propagate
-    listener = _Listener(manager, saw)
-    _LOGGER.addHandler(listener)
-    _LOGGER.setLevel(logging.DEBUG)
-    _LOGGER.propagate = False
+
+    def take(correlation_id: str) -> None:
+        try:
+            status = manager.get_task(correlation_id).status
+        except UnknownTaskError:
+            # Another manager's.
+            return
+        saw(correlation_id, status)
+
+    thread = threading.get_ident()
+    _listener.add(thread, take)
     try:
         yield
     finally:
-        _LOGGER.propagate = propagates
-        _LOGGER.setLevel(level)
-        _LOGGER.removeHandler(listener)
+        _listener.remove(thread, take)
+
+
+_Take: TypeAlias = Callable[[str], None]
+
+
+@final
+class _Listener(logging.Handler):
+    """One for all: while handlers come and go, the log of another thread may pass over those that stay."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        # Reentrant: a collection may end a watch in the midst of one of these methods.
+        self._changes = threading.RLock()
+        self._takers: dict[int, list[_Take]] = {}
+        self._undo = ExitStack()
+
+    def add(self, thread: int, take: _Take) -> None:
+        """Let *take* hear the id of each download that has changed, if that was logged in this thread."""
+        with self._changes:
+            if not self._takers:
+                self._undo.enter_context(_loud(self))
+            self._takers.setdefault(thread, []).append(take)
+
+    def remove(self, thread: int, take: _Take) -> None:
+        """Let *take* hear no more; after the last of them the log is as it was."""
+        with self._changes:
+            takers = self._takers[thread]
+            takers.remove(take)
+            if not takers:
+                del self._takers[thread]
+            if not self._takers:
+                self._undo.close()
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Pass the record on, without the lock that other handlers need: nothing here is shared between threads."""
+        correlation_id = getattr(record, "correlation_id", None)
+        # Failures are reported too, at WARNING and after they have happened.
+        if record.levelno == logging.DEBUG and isinstance(correlation_id, str):
+            for take in [*self._takers.get(threading.get_ident(), ())]:
+                take(correlation_id)
+        return True
+
+
+@contextmanager
+def _loud(handler: logging.Handler) -> Generator[None]:
+    """Let *handler* hear everything that is logged, until the block ends."""
+    level, propagates, is_disabled = logger.level, logger.propagate, logger.disabled
+    disabled_up_to = logger.manager.disable
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    # logging.config disables whatever it does not name, and a manager that is not heard would look like one that stands
+    # still.
+    logger.disabled = False
+    logging.disable(min(disabled_up_to, logging.DEBUG - 1))
+    try:
+        yield
+    finally:
+        logging.disable(disabled_up_to)
+        logger.disabled = is_disabled
+        logger.propagate = propagates
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+_listener: Final = _Listener()

@@ -22,9 +22,10 @@ import functools
 import inspect
 import queue
 import signal
+import warnings
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, TypeVar, cast, final
 
@@ -57,6 +58,10 @@ _T = TypeVar("_T")
 
 # What Hypothesis takes and gives; it names the arguments by keyword.
 _Step: TypeAlias = Callable[..., Any]
+
+
+# The tasks of runs that could not be ended.  To collect one would throw once more into what no cancel reaches.
+_let_go: Final[list[trio.lowlevel.Task | None]] = []
 
 
 @final
@@ -143,16 +148,35 @@ class GuestRun:
 
     @trio.lowlevel.enable_ki_protection
     def close(self) -> None:
-        """Cancel what is left in the run and pump it to its end; raise what it ends with, if nobody was told before."""
-        # An interrupted start may have left the driver on its way.
-        self._pump(lambda: self._nursery is not None)
-        if not self._ended:
-            # From here, since the driver itself may be held up in a step.
-            self.nursery.cancel_scope.cancel(reason="the example has ended")
-        self._pump(lambda: False)
+        """Cancel what is left in the run and pump it to its end; raise what it ends with, if nobody was told before.
+
+        Raises:
+            LivelockError: it does not end, and was let go: this thread can have another run.
+            BaseException: what it ended with.
+        """
+        try:
+            # An interrupted start may have left the driver on its way.
+            self._pump(lambda: self._nursery is not None)
+            if not self._ended:
+                # From here, since the driver itself may be held up in a step.
+                self.nursery.cancel_scope.cancel(reason="the example has ended")
+            self._pump(lambda: False)
+        except LivelockError:
+            self._abandon()
+            raise
         if (outcome := self._outcome) is not None:
             self._outcome = None
             _unwrap(outcome)
+
+    def _abandon(self) -> None:
+        self._ended = True
+        _let_go.append(trio.lowlevel.current_root_task())
+        # trio gives up a guest when the last reference to its next tick is gone, and warns of that.  One that was kept
+        # would be the run of this thread for ever, and no other could be started.
+        with warnings.catch_warnings(), suppress(queue.Empty):
+            warnings.simplefilter("ignore", RuntimeWarning)
+            while True:
+                self._ticks.get_nowait()
 
     async def _drive(self) -> None:
         async with trio.open_nursery() as self._nursery:
@@ -192,6 +216,8 @@ class GuestRun:
                 self._ended = True
                 raise LivelockError(f"no tick of the scheduler for {self._wall_timeout_s:g} real seconds") from None
             tick()
+            # An error that is raised here would keep it, and with it the run.
+            del tick
             taken += 1
             if taken > self._max_ticks:
                 raise LivelockError(f"this step did not end within {self._max_ticks} ticks of the scheduler")

@@ -33,7 +33,7 @@ class StoppingSteps(Steps):
     def request_cancel(self, d: str) -> None:
         """The synchronous half of cancel(): a tick would let a body that is about to end do so first."""
         if can_be_cancelled(self.scene, d):
-            self.model.cancel(d)
+            self.model.cancel(d, None)
             self.scene.driven.request_cancel(d)
 
     @step_on_one(PENDING, DOWNLOADING, PAUSED)
@@ -45,12 +45,17 @@ class StoppingSteps(Steps):
         """Cancel in the background: several may cancel one, and a resume may come in between."""
         self._stoppers.append(self._start(d, lambda: cancel(self.scene, d)))
 
+    @step_on_one(PENDING, DOWNLOADING, PAUSED, feature="reasons", reason=st.sampled_from(["one", "another"]))
+    def cancel_because(self, d: str, reason: str = "one") -> None:
+        """Cancel in the background and say why: of several reasons the first stays."""
+        self._stoppers.append(self._start(d, lambda: cancel(self.scene, d, reason)))
+
     @step_on_one(PENDING, DOWNLOADING, PAUSED)
     async def cancel_impatiently(self, d: str) -> None:
         """Whoever calls cancel() is cancelled in it: the request stands (C7)."""
         if not can_be_cancelled(self.scene, d):
             return
-        self.model.cancel(d)
+        self.model.cancel(d, None)
         with trio.CancelScope() as scope:
             scope.cancel(reason="impatient")
             await self.scene.driven.cancel(d)
@@ -73,7 +78,10 @@ class StoppingSteps(Steps):
         """Let the body cancel or pause its own download, which raises ``Cancelled``, or refuses below a shield."""
 
         async def stop() -> None:
-            (self.model.cancel if verb == "cancel" else self.model.pause)(d)
+            if verb == "cancel":
+                self.model.cancel(d, None)
+            else:
+                self.model.pause(d)
             task = self.scene.task(d)
             # Not for ever: below a shield that waits for its own end no example could be closed.
             with trio.CancelScope(shield=shielded, deadline=trio.current_time() + self.step_timeout_s):

@@ -23,4 +23,6 @@ _LONGEST: Final = 40
 
 def tapes() -> st.SearchStrategy[list[int]]:
     """Draw tapes; they shrink to the empty one."""
-    return st.lists(st.integers(0, _WIDEST_CHOICE), max_size=_LONGEST)
+    choice = st.integers(0, _WIDEST_CHOICE)
+    # Lists alone would have five elements on average, and most programs would go oldest first from there on.
+    return st.lists(choice, max_size=_LONGEST // 2) | st.lists(choice, min_size=_LONGEST // 2, max_size=_LONGEST)

@@ -26,6 +26,9 @@ DEFAULT_BODY: Final = b"".join(b"%07d\n" % number for number in range(512))
 _FIRST_MODIFIED: Final = 1_700_000_000
 _VERSION_S: Final = 3600
 
+# Odd, so that what a longer version has more takes every value of a byte in turn.
+_MORE_STEP: Final = 37
+
 
 @final
 class Resource:
@@ -68,14 +71,17 @@ class Resource:
         """The digest of the present version, in hex."""
         return hashlib.sha256(self.body).hexdigest()
 
-    def change(self, *, tell: bool = True) -> None:
-        """Become another version: as long as the present one and different in every byte, so that no mixture passes.
+    def change(self, *, by: int = 0, tell: bool = True) -> None:
+        """Become another version: different in every byte from the present one, so that no mixture passes.
 
         Args:
+            by: how many bytes longer; if negative, how many shorter, down to none.
             tell: show other validators from now on.
         """
         shift = len(self.versions)
-        self.body = bytes((byte + shift) % 256 for byte in self.body)
+        changed = bytes((byte + shift) % 256 for byte in self.body)
+        more = bytes(_MORE_STEP * (number + 1) % 256 for number in range(by))
+        self.body = changed[: max(0, len(changed) + by)] + more
         self.versions.append(self.body)
         if tell:
             self._shown_version += 1

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, final
 
 import trio
 
-from .._errors import PromiseBrokenError
 from ._connection import Connection
 from ._fault import Fault
 from ._raw import reply
@@ -148,15 +147,15 @@ class Origin:
     # What a test waits for.
 
     async def wait_requests(self, count: int, *, limit_s: float = _PATIENCE_S) -> None:
-        """Wait until *count* requests have come; ``PromiseBrokenError`` if they do not."""
+        """Wait until *count* requests have come; ``trio.TooSlowError`` if they do not."""
         await self._wait(lambda: len(self.requests) >= count, f"{count} requests", limit_s)
 
     async def wait_connections(self, count: int, *, limit_s: float = _PATIENCE_S) -> None:
-        """Wait until *count* connections have been made; ``PromiseBrokenError`` if they are not."""
+        """Wait until *count* connections have been made; ``trio.TooSlowError`` if they are not."""
         await self._wait(lambda: self.connections >= count, f"{count} connections", limit_s)
 
     async def wait_no_connections(self, *, limit_s: float = _PATIENCE_S) -> None:
-        """Wait until the client has closed every connection; ``PromiseBrokenError`` if it does not."""
+        """Wait until the client has closed every connection; ``trio.TooSlowError`` if it does not."""
         await self._wait(lambda: not self.open_connections, "no open connection", limit_s)
 
     async def _wait(self, condition: Callable[[], bool], expected: str, limit_s: float) -> None:
@@ -166,7 +165,7 @@ class Origin:
                 await self._changed.wait()
         if condition():
             return
-        raise PromiseBrokenError(
+        raise trio.TooSlowError(
             f"expected {expected} within {limit_s:g} s, got {len(self.requests)} requests and {self.connections} "
             f"connections, of which {self.open_connections} are open"
         )

@@ -20,6 +20,7 @@ from . import faults as f
 from ._plan import FaultPlan
 from ._resource import DEFAULT_BODY, Validators
 from .faults._digest import DigestField
+from .faults._name import HOSTILE_NAMES
 from .faults._redirect import Reference
 
 __all__ = ["DEFAULT_BODY", "fault_plans", "faults"]
@@ -141,7 +142,7 @@ def _families(
         },
         # Another version.
         {
-            f.Changed: {},
+            f.Changed: {"by": st.just(0) | either_way},
             f.Touched: {},
             f.IfRangeIgnored: {},
         },
@@ -180,6 +181,10 @@ def _families(
         {
             f.Surplus: {"data": st.sampled_from([b"surplus", b"\r\n", b"\0" * 1000])},
             f.ForgedReply: {},
+        },
+        # A name that leads elsewhere.
+        {
+            f.Named: {"name": st.sampled_from(HOSTILE_NAMES)},
         },
         # Codings and digests.
         {

@@ -2,12 +2,14 @@
 
 What is watched is what Python code calls: the functions of :mod:`os`, by path and by descriptor, and the files that
 ``open()``, ``io.open()`` and :mod:`pathlib` give.  Not watched: functions that a module had imported by name before,
-``io.FileIO`` called directly, and what goes to the system past all of these (``mmap``, SQLite, other processes).
+``io.FileIO`` called directly, what an ``os.DirEntry`` is asked for (its ``stat()``, and where the system has not said
+it at once also ``is_file()`` and its like), and what goes to the system past all of these (``mmap``, SQLite, other
+processes).
 
 Rules that hold here:
 
 - an operation that fails has not happened.  Close is the exception: the descriptor is closed, and then the error is
-  raised, as Linux does it;
+  raised, as Linux does it; and ``os.access`` raises nothing, but says no, as it does to every error;
 - paths and descriptors elsewhere are left alone;
 - a descriptor is told by what it was opened on, so that its number, used again by somebody else, is no leak;
 - several threads may use files at the same time; which of them is which operation is then up to them.
@@ -57,9 +59,9 @@ _Arguments: TypeAlias = tuple[tuple[int, str, str | None], ...]
 _ARGUMENTS: Final[Mapping[str, _Arguments]] = {
     **dict.fromkeys(
         (
-            *("chflags", "chmod", "chown", "getxattr", "lchflags", "lchmod", "lchown", "listdir", "listxattr", "lstat"),
-            *("mkdir", "mkfifo", "mknod", "open", "readlink", "remove", "removexattr", "rmdir", "scandir", "setxattr"),
-            *("stat", "statvfs", "truncate", "unlink", "utime"),
+            *("access", "chflags", "chmod", "chown", "getxattr", "lchflags", "lchmod", "lchown", "listdir"),
+            *("listxattr", "lstat", "mkdir", "mkfifo", "mknod", "open", "readlink", "remove", "removexattr", "rmdir"),
+            *("scandir", "setxattr", "stat", "statvfs", "truncate", "unlink", "utime"),
         ),
         _PATH,
     ),
@@ -112,7 +114,7 @@ class FileOperation:
     @property
     def is_look(self) -> bool:
         """Whether it asks what is under a name."""
-        return self.call in ("lstat", "stat")
+        return self.call in ("access", "lstat", "stat")
 
     def __str__(self) -> str:
         return f"{self.call} {' -> '.join(self.paths)}"
@@ -222,6 +224,10 @@ class WatchedFiles:
             half = None if at is None else self._half(args[at])
             if half is not None:
                 return self._perform(operation, lambda: real(args[0], half, *args[2:]), data=half)
+            if call == "access":
+                with contextlib.suppress(OSError):
+                    return self._perform(operation, lambda: real(*args, **kwargs))
+                return False
             value = self._perform(operation, lambda: real(*args, **kwargs))
             if call in ("open", "dup", "dup2"):
                 self._take(value, paths[0])

@@ -4,11 +4,12 @@ Rules that hold here:
 
 - what the kernel would do it does in the same step: a connect finds its listener or is refused at once, and an end, a
   reset and an error are seen by the other side as soon as that runs;
+- a connection ends as on Linux: a reset is told once, by a call or as ``SO_ERROR``, and what is over has no other side;
 - checkpoints are where trio's sockets have them; a task that waits on a socket which another task closes gets
   ``ClosedResourceError``, and a second one that waits for the same gets ``BusyResourceError``;
 - a socket that is closed with bytes unread, or with ``SO_LINGER`` of zero seconds, resets the connection;
-- options are kept and mean nothing, ``SO_LINGER`` and ``SO_ACCEPTCONN`` aside; datagrams, control messages and UNIX
-  addresses are refused, or not implemented.
+- options are kept and mean nothing, ``SO_LINGER``, ``SO_ACCEPTCONN`` and ``SO_ERROR`` aside; datagrams, control
+  messages and UNIX addresses are refused, or not implemented.
 
 Source:
     RFC 9293 section 3.6.1 for the reset of a socket that is closed with bytes unread.
@@ -30,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeAlias, TypeVar
 
 import trio
 
-from ._wire import Wire
+from ._wire import Side
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -128,8 +129,8 @@ class MemorySocket(trio.socket.SocketType):
         self._did_shutdown = False
         self._local: Address | None = None
         self._remote: Address | None = None
-        # What comes in and what goes out, once it is connected.
-        self._wires: tuple[Wire, Wire] | None = None
+        # Its side of the connection, once there is one.
+        self._side: Side | None = None
         # Connections that nobody has accepted, once it listens.
         self._waiting: deque[MemorySocket] | None = None
         self._acceptors = trio.lowlevel.ParkingLot()
@@ -196,7 +197,8 @@ class MemorySocket(trio.socket.SocketType):
     def getpeername(self) -> Any:
         """Return the address of the other side."""
         self._require_open()
-        return _fail(errno.ENOTCONN) if self._remote is None else self._as_tuple(self._remote)
+        is_over = self._side is not None and self._side.is_over
+        return _fail(errno.ENOTCONN) if self._remote is None or is_over else self._as_tuple(self._remote)
 
     @overload
     def getsockopt(self, level: int, optname: int) -> int: ...
@@ -205,11 +207,13 @@ class MemorySocket(trio.socket.SocketType):
     def getsockopt(self, level: int, optname: int, buflen: int) -> bytes: ...
 
     def getsockopt(self, level: int, optname: int, buflen: int | None = None) -> int | bytes:
-        """Return what was set, or zero."""
+        """Return what was set, or zero; of ``SO_ERROR`` the error that nobody was told yet."""
         self._require_open()
         if (level, optname) == (socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             return int(self._waiting is not None)
         found = self._options.get((level, optname), 0)
+        if (level, optname) == (socket.SOL_SOCKET, socket.SO_ERROR):
+            found = 0 if self._side is None else self._side.take_error()
         if buflen is None or isinstance(found, bytes):
             return found
         return struct.pack("i", found)[:buflen]
@@ -242,7 +246,7 @@ class MemorySocket(trio.socket.SocketType):
     def listen(self, backlog: int = 128) -> None:  # noqa: ARG002
         """Become a listener; *backlog* is not looked at, and nobody is turned away."""
         self._require_open()
-        if self._wires is not None or self._is_accepted:
+        if self._side is not None:
             _fail(errno.EINVAL)
         if self._waiting is not None:
             return
@@ -257,7 +261,9 @@ class MemorySocket(trio.socket.SocketType):
     async def accept(self) -> tuple[MemorySocket, Any]:
         """Wait for a connection."""
         accepted = await self._do(self._take_waiting, self._acceptors)
-        return accepted, accepted.getpeername()
+        assert accepted._remote is not None
+        # Not by getpeername: who called may have gone already, and Linux gives the address all the same.
+        return accepted, self._as_tuple(accepted._remote)
 
     async def connect(self, address: Any) -> None:
         """Connect, or be refused.  A socket whose connect is cancelled is closed, as one of trio's is."""
@@ -274,7 +280,7 @@ class MemorySocket(trio.socket.SocketType):
         return self._waiting.popleft() if self._waiting else _fail(errno.EAGAIN)
 
     def _reach(self, target: Address) -> None:
-        if self._wires is not None:
+        if self._side is not None:
             _fail(errno.EISCONN)
         listener = self._ports.find_listener(self._family, target)
         assert listener._waiting is not None
@@ -285,8 +291,8 @@ class MemorySocket(trio.socket.SocketType):
         self._ports.connections += 1
 
     def _join(self, peer: MemorySocket) -> None:
-        incoming, outgoing = Wire(), Wire()
-        self._wires, peer._wires = (incoming, outgoing), (outgoing, incoming)
+        self._side = Side()
+        peer._side = self._side.other
         self._local, self._remote = peer._remote, peer._local
 
     async def _resolve(self, address: Any) -> Address:
@@ -308,16 +314,18 @@ class MemorySocket(trio.socket.SocketType):
         """Send as much as there is room for, and return how many bytes that were; wait if there is none."""
         self._refuse_flags(flags)
         with memoryview(data) as view, view.cast("B") as octets:
-            return await self._do(lambda: self._connected()[1].write(octets), lambda: self._connected()[1].writers)
+            return await self._do(lambda: self._connected().write(octets), lambda: self._connected().writers)
 
     async def recv(self, buflen: int, flags: int = 0, /) -> bytes:
         """Wait for bytes, and return at most *buflen* of them; ``b""`` is the end."""
         self._refuse_flags(flags & ~socket.MSG_PEEK)
         peek = bool(flags & socket.MSG_PEEK)
         buflen = operator.index(buflen)
-        return await self._do(
-            lambda: self._connected()[0].read(buflen, peek=peek), lambda: self._connected()[0].readers
-        )
+        if not buflen:
+            # Python does not even ask the kernel then, whatever the socket is.
+            await trio.lowlevel.checkpoint()
+            return b""
+        return await self._do(lambda: self._connected().read(buflen, peek=peek), lambda: self._connected().readers)
 
     async def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
         """Wait for bytes, and put them into *buffer*."""
@@ -328,23 +336,23 @@ class MemorySocket(trio.socket.SocketType):
 
     async def wait_writable(self) -> None:
         """Wait until a send would not block."""
-        await self._do(self._require_room, lambda: self._connected()[1].writers)
+        await self._do(self._require_room, lambda: self._connected().writers)
 
     def is_readable(self) -> bool:
         """Whether a receive, or an accept, would not block."""
         self._require_open()
         if self._waiting is not None:
             return bool(self._waiting)
-        return self._wires is not None and self._wires[0].is_readable
+        return self._side is not None and self._side.is_readable
 
     def shutdown(self, flag: int) -> None:
         """Say that nothing more is sent, or read."""
         self._require_open()
-        incoming, outgoing = self._connected()
+        side = self._connected()
         if flag in (socket.SHUT_RD, socket.SHUT_RDWR):
-            incoming.shut()
+            side.shut()
         if flag in (socket.SHUT_WR, socket.SHUT_RDWR):
-            outgoing.end()
+            side.end()
             self._did_shutdown = True
 
     def close(self) -> None:
@@ -363,14 +371,10 @@ class MemorySocket(trio.socket.SocketType):
             self._ports.servers -= 1
         else:
             self._ports.count_client(-1)
-        if self._wires is not None:
-            incoming, outgoing = self._wires
-            if reset or incoming.unread_bytes:
-                incoming.break_off()
-                outgoing.break_off()
-            else:
-                incoming.desert()
-                outgoing.end()
+        if self._side is not None:
+            if reset:
+                self._side.reset()
+            self._side.close()
         self._acceptors.unpark_all()
         self._callers.unpark_all()
 
@@ -403,11 +407,11 @@ class MemorySocket(trio.socket.SocketType):
                 # Another task of this side was faster.
                 continue
 
-    def _connected(self) -> tuple[Wire, Wire]:
-        return _fail(errno.ENOTCONN) if self._wires is None else self._wires
+    def _connected(self) -> Side:
+        return _fail(errno.ENOTCONN) if self._side is None else self._side
 
     def _require_room(self) -> None:
-        if not self._connected()[1].is_writable:
+        if not self._connected().is_writable:
             _fail(errno.EAGAIN)
 
     def _require_open(self) -> None:

@@ -4,8 +4,11 @@ Rules that hold here:
 
 - ``trio.to_thread.run_sync`` is replaced wherever a module has it under a name of its own, as trio's own paths and
   anyio have, and only for the thread that entered the block: other runs of trio keep their threads;
-- checkpoints, cancellation, limiter and context are those of the real one: nothing begins if it is cancelled before
+- checkpoints, cancellation, limiter and contextvars are those of the real one: nothing begins if it is cancelled before
   that, and afterwards others run, but no cancel gets in unless the call could have been abandoned;
+- sniffio finds no async library in the function, as in a thread.  All else shows that there is none: the number and
+  the name of the thread and what is local to it are the caller's, and trio finds its run, so that
+  ``trio.from_thread.run`` is refused, and so is a ``trio.run`` of the function's own;
 - a function runs to its end before anything else happens.  One that waits for trio, or for another thread of the same
   run, can never be done in line.
 """
@@ -104,7 +107,8 @@ async def _run_in_line(
     await tokens.acquire_on_behalf_of(borrower)
     try:
         try:
-            value = context.run(sync_fn, *args)
+            with _no_library(context):
+                value = context.run(sync_fn, *args)
             if inspect.iscoroutine(value):
                 value.close()
                 raise TypeError(f"trio.to_thread.run_sync takes a sync function, got {sync_fn!r}, which is async")
@@ -118,3 +122,18 @@ async def _run_in_line(
     finally:
         tokens.release_on_behalf_of(borrower)
     return value
+
+
+@contextmanager
+def _no_library(context: contextvars.Context) -> Generator[None]:
+    """Let sniffio, if anybody uses it, find no async library in *context* and in this thread, as in one of trio's."""
+    sniffio: Any = sys.modules.get("sniffio")
+    if sniffio is None:
+        yield
+        return
+    context.run(sniffio.current_async_library_cvar.set, None)
+    was, sniffio.thread_local.name = sniffio.thread_local.name, None
+    try:
+        yield
+    finally:
+        sniffio.thread_local.name = was

@@ -38,6 +38,7 @@ from ._header import (
     OddVersion,
     SlowHeader,
 )
+from ._name import Named
 from ._range import (
     ForgetfulRange,
     JunkContentRange,
@@ -106,6 +107,7 @@ __all__ = [
     "LongerRange",
     "Mislabelled",
     "MultipartRange",
+    "Named",
     "NoContentRange",
     "NotHttp",
     "OddSuccess",
@@ -211,6 +213,7 @@ FAULTS: Final[tuple[type[Fault], ...]] = (
     RightDigest,
     WrongDigest,
     JunkDigest,
+    Named,
 )
 
 # What a server does that is right.  A single request is enough, for a client that knows HTTP.

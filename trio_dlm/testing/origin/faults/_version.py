@@ -28,11 +28,17 @@ __all__ = ["Changed", "ChangedSecretly", "ChangesMidway", "IfRangeIgnored", "Tou
 @final
 @dataclass(frozen=True, slots=True, repr=False)
 class Changed(Spelled):
-    """The file has become another one since the last request, and its validators tell (RFC 9110 section 8.8)."""
+    """The file has become another one since the last request, and its validators tell (RFC 9110 section 8.8).
+
+    Attributes:
+        by: how many bytes the new version is longer; if negative, how many it is shorter.
+    """
+
+    by: int = 0
 
     def answer(self, request: Request, resource: Resource) -> Iterator[Act]:
         """Serve a new version."""
-        resource.change()
+        resource.change(by=self.by)
         yield from honest_reply(request, resource).acts()
 
 
