@@ -1,4 +1,4 @@
-"""How thoroughly the property tests look, which clock async tests have, and that Ctrl-C means something.
+"""How thoroughly the property tests look, which clock async tests have, and that signals mean something.
 
 ``HYPOTHESIS_PROFILE`` is dev, ci or soak; trio_dlm/testing/_profiles.py says what they are.
 """
@@ -13,9 +13,12 @@ import pytest
 from tests.fakes import run_in_virtual_time
 from trio_dlm.testing._profiles import register_profiles
 
-# A shell without job control starts what it puts into the background with Ctrl-C ignored, and processes inherit that.
+# A shell without job control starts what it puts into the background with Ctrl-C ignored, nohup what it starts with the
+# end of the terminal ignored, and processes inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 register_profiles()
 

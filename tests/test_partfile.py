@@ -343,12 +343,13 @@ async def test_numbers_end_somewhere_also_at_the_end(tmp_path: Path, monkeypatch
 
 async def test_who_loses_a_race_for_the_name_finds_it_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other download publishes between our look at the name and the creation of our part."""
-    lexists = os.path.lexists
+    is_taken = _disk._is_taken
     looks = iter([False])
-    monkeypatch.setattr(os.path, "lexists", lambda path: next(looks, None) is not False and lexists(path))
+    monkeypatch.setattr(_disk, "_is_taken", lambda path: next(looks, None) is not False and is_taken(path))
     (tmp_path / "a.iso").write_bytes(OLD)
     with pytest.raises(TargetExistsError, match="the file exists"):
         await save(tmp_path)
+    assert next(looks, None) is None, "it has not looked"
     assert contents(tmp_path) == {"a.iso": OLD}
 
     looks = iter([False])
