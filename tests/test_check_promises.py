@@ -362,9 +362,15 @@ def test_what_a_result_names_is_a_file_in_the_directory_of_the_size_it_says(tmp_
     loop.symlink_to(loop)
     assert find_mistake(directory, path, 3) is None
     assert find_mistake(directory, path, 4) == "a file of 3 bytes, and the result says 4"
-    assert find_mistake(directory, directory / "none", 4) is None, "that shows otherwise"
+    for missing in (directory / "none", directory / "no" / "file.bin"):
+        assert find_mistake(directory, missing, 4) is None, "that shows otherwise"
     assert find_mistake(directory, link, 3) == "a link, instead of a file"
-    for outside in (tmp_path / "file.bin", directory / ".." / "file.bin", loop / "file.bin"):
+    for outside in (
+        tmp_path / "file.bin",
+        tmp_path / "no" / "file.bin",
+        directory / ".." / "file.bin",
+        loop / "file.bin",
+    ):
         assert find_mistake(directory, outside, 3) == "a file that is not in the directory"
 
 

@@ -39,8 +39,11 @@ def find_mistake(directory: Path, path: Path, size_bytes: int) -> str | None:
     if path.is_symlink():
         return "a link, instead of a file"
     try:
+        # Not every Python tells of a loop of links unless it is asked for what is there.
+        is_inside = path.parent.resolve(strict=True).is_relative_to(directory.resolve())
+    except FileNotFoundError:
         is_inside = path.resolve().is_relative_to(directory.resolve())
-    except (OSError, RuntimeError):  # a loop of links
+    except (OSError, RuntimeError):
         is_inside = False
     if not is_inside:
         return "a file that is not in the directory"
