@@ -209,3 +209,30 @@ def mutation(session: nox.Session) -> None:
     """Demand that a test notices every small change of the manager's core.  Arguments: rooms, ``--workers N``."""
     session.install("-e", ".[all]", *groups("test"))
     session.run("python", "-m", "tests.mutation.core", *session.posargs)
+
+
+@nox.session
+def peers(session: nox.Session) -> None:
+    """Compare other downloaders, as far as they are installed or on PyPI, with ours.  Arguments go to the report."""
+    session.install("-e", ".[all]")
+    # An environment of their own, since what they need is not to meet what we need.
+    venv = Path(session.create_tmp()).absolute() / "peers"
+    session.run(sys.executable, "-m", "virtualenv", "--quiet", str(venv), external=True)
+    python = shutil.which("python", path=venv / ("Scripts" if os.name == "nt" else "bin"))
+    assert python is not None
+    session.run(python, "-m", "pip", "install", "--quiet", *groups("peers"), external=True)
+    session.run("python", "-m", "tests.peers.report", "--peers-python", python, *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Try random origins against the HTTP downloader for half an hour.  Arguments: ``--minutes N``, ``--seed N``."""
+    session.install("-e", ".[all]", *groups("test"))
+    session.run("python", "-m", "tests.soak", *session.posargs)
+
+
+@nox.session
+def hardships(session: nox.Session) -> None:
+    """Kill the command, fill its disk, starve it, and look at what is promised.  Arguments: names, ``--seed N``."""
+    session.install("-e", ".[all]", *groups("test"))
+    session.run("python", "-m", "tests.hardships", *session.posargs)

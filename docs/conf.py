@@ -64,5 +64,5 @@ nitpick_ignore_regex = [
     # What signatures show by name, and the text explains: type aliases, and what is between the rooms.
     ("py:.*", r"(trio_dlm\._\w+\.)?(AnyAsyncClient|Download|FileOptionsFields|LaneOf|Overwrite|TaskReference)"),
     # What signatures show without its module.
-    ("py:.*", "Any|Hashable|Path|PathLike|StrOrBytesPath|TooSlowError|_Ts|datetime|optional|os"),
+    ("py:.*", "Any|Hashable|Path|PathLike|StrOrBytesPath|_Ts|datetime|optional|os"),
 ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import signal
+from collections.abc import Generator
 
 import pytest
 
@@ -30,3 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("virtual_time") and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             # In front of the mark that pytest-trio gives to every async test, since the first one counts.
             item.add_marker(pytest.mark.trio(run=run_in_virtual_time), append=False)
+
+
+@pytest.fixture(autouse=True)
+def _retries_do_not_wait() -> Generator[None, None, None]:
+    """The wait before another attempt is a random share of some seconds; in tests it is none of them."""
+    # A patch of its own: asking for the fixture here would have it end after those of the tests.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trio_dlm.downloaders.http._transfer._draw", lambda: 0.0)
+        yield

@@ -146,7 +146,7 @@ class TestCommands:
         plans = st.just(SPLICED)
 
         def argv(url: str, path: str) -> list[str]:
-            return [sys.executable, "-m", "trio_dlm", "get", "-q", "-d", str(Path(path).parent), url]
+            return [sys.executable, "-m", "trio_dlm", "get", "-q", "--retries", "0", "-d", str(Path(path).parent), url]
 
         report = check_download_command(argv, plans=plans, promises=set(Promise) - {Promise.PATIENT}, settings=ONE)
         assert report.outcomes == {"exit status 1": 1, "success": 1}

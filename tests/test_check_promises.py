@@ -21,7 +21,7 @@ from trio_dlm.testing.origin._acts import Act, Close, Hold, Reset, Send, Wait
 from trio_dlm.testing.origin._plan import FaultPlan
 from trio_dlm.testing.origin._request import Request
 from trio_dlm.testing.origin._resource import Resource
-from trio_dlm.testing.origin.faults import Changed, DropAt, Refuse, Serve
+from trio_dlm.testing.origin.faults import Changed, DropAt, Fault, Refuse, Serve
 
 FIRST = bytes(number * factor % 251 for factor in (1, 3, 7, 11) for number in range(250))
 RESOURCE = Resource(FIRST)
@@ -270,6 +270,34 @@ def test_a_digest_is_condition_enough_where_no_validator_is_one(validators: Any,
 
 def test_an_honest_file_has_to_be_delivered_at_the_first_attempt() -> None:
     assert broken(FAILED, GOT, plan=FaultPlan()) == [Breach(Promise.SERVED, 0, "exit status 1")]
+
+
+def served(*faults: Fault) -> tuple[Exchange, ...]:
+    return tuple(Exchange(asked(), fault) for fault in faults)
+
+
+LATER_ATTEMPTS: list[tuple[tuple[Exchange, ...], FaultPlan, dict[str, Any], bool]] = [
+    (served(Serve()), FaultPlan((Refuse(),)), {}, True),
+    (served(Serve(), Serve()), FaultPlan((Refuse(),), validators="none"), {"wanted": FIRST}, True),
+    (served(Serve(), DropAt()), FaultPlan((Refuse(), Serve(), DropAt())), {}, False),
+    # It asked for nothing.
+    ((), FaultPlan((Refuse(),)), {}, True),
+    ((), FaultPlan((Refuse(), Refuse())), {}, False),
+    # The file that the digest is of is no more; or there may be no connection to be had.
+    (served(Serve()), FaultPlan((Changed(),)), {"wanted": FIRST}, False),
+    (served(Serve()), FaultPlan((Refuse(),), max_connections=1), {}, False),
+]
+
+
+@pytest.mark.parametrize(("exchanges", "plan", "facts", "must"), LATER_ATTEMPTS)
+def test_what_a_failure_has_left_behind_is_no_excuse_for_a_later_attempt(
+    exchanges: tuple[Exchange, ...], plan: FaultPlan, facts: dict[str, Any], must: bool
+) -> None:
+    first = replace(FAILED, exchanges=served(plan.steps[0]))
+    later = replace(FAILED, said="exit status 2", exchanges=exchanges)
+    found = [Breach(Promise.SERVED, 1, "exit status 2")] if must else []
+    assert broken(first, later, plan=plan, **facts) == found
+    assert broken(first, replace(later, succeeded=True, found=FIRST), plan=plan, **facts) == []
 
 
 def test_with_a_digest_another_version_is_as_wrong_as_a_mixture() -> None:

@@ -9,6 +9,7 @@ import re
 import signal
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import pytest
 import trio
 
 from tests.command import Memory, snapshot_of, stats_of
-from trio_dlm import DownloadManager, DownloadResult, DownloadStatus, open_manager
+from trio_dlm import DownloadManager, DownloadPhase, DownloadResult, DownloadStatus, PartProgress, open_manager
 from trio_dlm._context import logger
 from trio_dlm.cli import _logs
 from trio_dlm.cli._choose import choose_face, is_lively
 from trio_dlm.cli._display import LiveFace
-from trio_dlm.cli._json import JsonFace
+from trio_dlm.cli._json import JsonFace, as_object
 from trio_dlm.cli._logs import logging_to
 from trio_dlm.cli._output import Output
 from trio_dlm.cli._plain import PlainFace, QuietFace
@@ -29,6 +30,7 @@ from trio_dlm.cli._screen import Screen
 from trio_dlm.downloaders import DownloadJob
 
 PENDING, RUNNING, PAUSED = DownloadStatus.PENDING, DownloadStatus.DOWNLOADING, DownloadStatus.PAUSED
+MOVING, WAITING = DownloadPhase.TRANSFERRING, DownloadPhase.RETRYING
 DONE, FAILED, CANCELLED = DownloadStatus.COMPLETED, DownloadStatus.FAILED, DownloadStatus.CANCELLED
 
 ERROR = "trio-dlm: https://example.org/pub/big.iso: the server answered 404 Not Found; check the URL"
@@ -55,6 +57,31 @@ async def test_a_plain_success_is_two_lines_and_progress_goes_without_saying(
         f"big.iso: completed, 2.0 KiB in 3 s, saved as {Path('sub', 'big.iso')}",
     ]
     assert err == []
+
+
+async def test_every_retry_is_said_once_and_a_late_success_says_how_many_there_were() -> None:
+    out = Memory()
+    face = PlainFace(Output(out), Output(Memory()))
+    running = snapshot_of(RUNNING, received=1024, total=2048)
+    for retries, phase in ((0, MOVING), (1, WAITING), (1, MOVING), (3, WAITING), (3, MOVING)):
+        await face.show(replace(running, progress=replace(running.progress, retries=retries, phase=phase)))
+    done = snapshot_of(DONE, received=2048)
+    await face.show(replace(done, progress=replace(done.progress, retries=3)))
+    assert out.getvalue().splitlines() == [
+        "big.iso: started, https://example.org/pub/big.iso",
+        "big.iso: waiting to retry, 50.0 % of 2.0 KiB, 1 retry",
+        "big.iso: waiting to retry, 50.0 % of 2.0 KiB, 3 retries",
+        "big.iso: completed, 2.0 KiB in 3 s, after 3 retries, saved as /data/big.iso",
+    ]
+
+
+async def test_the_retries_of_a_run_after_a_pause_are_said_again() -> None:
+    out = Memory()
+    face = PlainFace(Output(out), Output(Memory()))
+    tried = replace(snapshot_of().progress, retries=1)
+    for status in (RUNNING, RUNNING, PAUSED, PENDING, RUNNING, RUNNING):
+        await face.show(snapshot_of(status, progress=tried))
+    assert [line.split(", ")[-1] for line in out.getvalue().splitlines()].count("1 retry") == 2
 
 
 async def test_a_plain_failure_is_said_on_stderr_only() -> None:
@@ -142,11 +169,21 @@ async def test_json_lines_all_have_the_same_keys_and_say_what_changed() -> None:
     assert err.getvalue() == ERROR + "\n"
 
 
+def test_json_has_the_retries_and_the_ranges_in_flight() -> None:
+    parts = (PartProgress(0, 5, 10), PartProgress(10, 0, None))
+    snapshot = snapshot_of()
+    record = as_object(replace(snapshot, progress=replace(snapshot.progress, retries=2, parts=parts)), event="progress")
+    assert record["retries"] == 2
+    assert record["parts"] == [
+        {"start": 0, "received_bytes": 5, "size_bytes": 10},
+        {"start": 10, "received_bytes": 0, "size_bytes": None},
+    ]
+    assert as_object(snapshot, event="progress")["parts"] == []
+
+
 def test_the_keys_are_documented() -> None:
     page = Path(__file__).parents[1] / "docs" / "reference" / "cli.rst"
     text = page.read_text("utf-8")
-    from trio_dlm.cli._json import as_object
-
     keys = as_object(snapshot_of(), event="status").keys()
     assert [key for key in keys if f"``{key}``" not in text] == []
 
@@ -328,6 +365,12 @@ def test_a_log_record_is_one_line_unless_everything_is_wanted(capsys: pytest.Cap
     assert quiet == "trio-dlm: error: it broke"
     assert loud == ["trio-dlm: error: it broke", "ZeroDivisionError: x"]
     assert logger.level == logging.NOTSET
+
+
+def test_a_log_record_is_in_the_words_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with logging_to("info"):
+        logger.info("nothing within 3 s; raise timeout_s")
+    assert capsys.readouterr().err == "trio-dlm: info: nothing within 3 s; raise --timeout\n"
 
 
 def test_a_log_that_nobody_can_read_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

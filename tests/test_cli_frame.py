@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tests.command import stats_of
-from trio_dlm import DownloadPhase, Progress
+from trio_dlm import DownloadPhase, PartProgress, Progress
 from trio_dlm.cli._frame import Row, compose, fit
 
 MIB = 1024 * 1024
@@ -26,6 +27,8 @@ progresses = st.builds(
     rate_bytes_per_s=st.floats(0, 1e15),
     eta_s=st.none() | st.floats(0, 1e12),
     phase=st.sampled_from(DownloadPhase),
+    retries=st.integers(0, 10**6),
+    parts=st.lists(st.builds(PartProgress, sizes, sizes, st.none() | sizes), max_size=200).map(tuple),
 )
 rows_of_any_kind = st.lists(st.builds(Row, names, progresses), max_size=12)
 
@@ -112,6 +115,26 @@ def test_what_does_not_move_says_what_it_does() -> None:
         assert compose([waiting], stats_of(), 1, width=width, height=5)[0].plain.endswith(" waiting to retry")
 
 
+def test_a_wait_says_for_which_retry_it_is() -> None:
+    waiting = Row("a", Progress(phase=DownloadPhase.RETRYING, retries=2))
+    for width in (60, 80, 120):
+        assert compose([waiting], stats_of(), 1, width=width, height=5)[0].plain.endswith(" waiting for retry 2")
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, ""), (1, ""), (2, "×2"), (16, "×16"), (99, "×99"), (100, "99+")])
+def test_where_there_is_room_the_number_of_connections_is_shown(count: int, words: str) -> None:
+    moving = row()
+    parts = tuple(PartProgress(number * MIB, 0, MIB) for number in range(count))
+    several = Row(moving.name, replace(moving.progress, parts=parts))
+    for width in (60, 67, 68, 79, 80, 90, 100, 200):
+        (line, _) = compose([several], stats_of(), 1, width=width, height=5)
+        assert (words in line.plain.split()) == (bool(words) and width >= 68)
+        assert cell_len(line.plain) == width
+    (line, _) = compose([several], stats_of(), 1, width=80, height=5, ascii_only=True)
+    assert line.plain.isascii()
+    assert words.replace("×", "x") in line.plain
+
+
 def test_a_file_of_unknown_length_shows_how_much_is_there() -> None:
     (line, _) = compose([row(total=None)], stats_of(), 1, width=60, height=5)
     assert "▒▒▒▒      ?    1.0 MiB" in line.plain
@@ -131,10 +154,15 @@ def test_a_size_is_what_has_come_at_every_width_and_for_every_file(width: int) -
 @pytest.mark.parametrize("width", [60, 80, 90, 100, 120])
 def test_the_widest_figures_do_not_touch(width: int) -> None:
     widest = row("n" * 99, received=1000 << 10, total=1023 << 10, rate=1000.0 * 1024)
-    (line, _) = compose([widest], stats_of(), 1, width=width, height=5)
-    assert "… " in line.plain or "n " in line.plain
-    assert "97.7 % 1000.0 KiB" in line.plain.replace("  ", " ")
-    assert "KiB 1000.0 KiB/s " in line.plain.replace("  ", " ")
+    several = tuple(PartProgress(number, 0, None) for number in range(100))
+    for parts, shown_parts in ((), ""), (several, " 99+" if width >= 68 else ""):
+        (line, _) = compose(
+            [Row(widest.name, replace(widest.progress, parts=parts))], stats_of(), 1, width=width, height=5
+        )
+        text = " ".join(line.plain.split())
+        assert "… " in text or "n " in text
+        assert "97.7 % 1000.0 KiB" in text
+        assert f"KiB{shown_parts} 1000.0 KiB/s 1 s" in text
 
 
 def test_nothing_is_called_full_before_it_has_ended() -> None:

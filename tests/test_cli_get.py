@@ -5,17 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
+import re
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 import pytest
 import trio
 
 from tests.command import PATIENCE_S, Glass, command, environment, files_in, start_command
+from trio_dlm import DownloadOptions, DownloadRequest
 from trio_dlm.cli import run
+from trio_dlm.cli._get import get
+from trio_dlm.cli._probe import probe
+from trio_dlm.downloaders.http import HttpDownloader
+from trio_dlm.formatting import parse_size
 from trio_dlm.testing.origin import Connection, Origin, Request, head, open_origin, reply
 
 BODY = b"what was fetched"
@@ -91,13 +99,52 @@ async def test_limits_and_timeouts_are_passed_on(origin: Origin, tmp_path: Path)
         await connection.wait_closed()
 
     origin.on("/silent", silent)
-    done = await command("get", origin.url("/silent"), "--timeout", "0.2", cwd=tmp_path)
+    done = await command("get", origin.url("/silent"), "--timeout", "0.2", "--retries", "0", cwd=tmp_path)
     assert done.code == 1
     assert "within 0.2 s" in done.err
     assert "--timeout" in done.err
     done = await command("get", origin.url("/a.bin"), "--max-bytes", "4", cwd=tmp_path)
     assert done.code == 1
     assert "larger than --max-bytes 4" in done.err
+
+
+async def test_what_fails_for_a_moment_is_tried_again_and_that_is_said(origin: Origin, tmp_path: Path) -> None:
+    async def busy_once(connection: Connection, _: Request) -> None:
+        first = len(origin.requests) == 1
+        await connection.send(reply(b"", "Retry-After: 0", status="503 Busy") if first else reply(BODY))
+
+    origin.on("/busy", busy_once)
+    done = await command("get", origin.url("/busy"), cwd=tmp_path)
+    assert (done.code, done.err, (tmp_path / "busy").read_bytes()) == (0, "", BODY)
+    started, ended, _ = (line for line in lines_of(done.out) if "waiting to retry" not in line)
+    assert started.startswith("busy: started")
+    assert ", after 1 retry, saved as busy" in ended
+
+
+async def test_without_retries_there_is_one_attempt(origin: Origin, tmp_path: Path) -> None:
+    origin.reply("/busy", reply(b"", "Retry-After: 0", status="503 Busy"))
+    done = await command("get", origin.url("/busy"), "--retries", "0", cwd=tmp_path)
+    assert (done.code, len(origin.requests)) == (1, 1)
+    assert "/busy: the server answered 503 Busy" in done.err
+
+
+async def test_a_server_that_wants_to_be_left_alone_for_too_long_is_given_up(origin: Origin, tmp_path: Path) -> None:
+    origin.reply("/busy", reply(b"", "Retry-After: 9", status="503 Busy"))
+    done = await command("get", origin.url("/busy"), "--max-retry-wait", "8", cwd=tmp_path)
+    assert (done.code, len(origin.requests)) == (1, 1)
+    assert "--max-retry-wait" in done.err
+
+
+async def test_a_mirror_takes_over(origin: Origin, tmp_path: Path) -> None:
+    done = await command("get", origin.url("/gone.bin"), "--mirror", origin.url("/a.bin"), cwd=tmp_path)
+    assert (done.code, files_in(tmp_path), (tmp_path / "gone.bin").read_bytes()) == (0, ["gone.bin"], BODY)
+
+
+async def test_a_private_address_can_be_denied(origin: Origin, tmp_path: Path) -> None:
+    done = await command("get", origin.url("/a.bin"), "--deny-private-addresses", cwd=tmp_path)
+    assert (done.code, files_in(tmp_path), origin.requests) == (1, [], [])
+    assert "127.0.0.1" in done.err
+    assert "leaving out --deny-private-addresses permits" in done.err
 
 
 async def test_headers_and_credentials_are_sent(origin: Origin, tmp_path: Path) -> None:
@@ -208,6 +255,95 @@ async def test_a_hundred_downloads_are_a_hundred_files(origin: Origin, tmp_path:
     assert len(lines_of(done.out)) == 201
 
 
+# What is passed on.
+
+
+class Caught(NamedTuple):
+    requests: list[DownloadRequest]
+    manager: dict[str, Any]
+    downloader: dict[str, Any]
+
+
+@pytest.fixture
+def caught(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Caught]:
+    """Give what runs ``get`` with arguments, up to where the first socket would be opened."""
+
+    def parse(*arguments: str) -> Caught:
+        found = Caught([], {}, {})
+
+        class Downloader(HttpDownloader):  # type: ignore[misc]
+            def __init__(self, **fields: Any) -> None:
+                found.downloader.update(fields)
+                super().__init__()
+
+        monkeypatch.setattr("trio_dlm.cli._network.HttpDownloader", Downloader)
+        monkeypatch.setattr("trio_dlm.cli._get.open_manager", lambda *_, **fields: found.manager.update(fields))
+        monkeypatch.setattr("trio.run", lambda *args: found.requests.extend(args[2]))
+        assert run(["get", *arguments]) == 0
+        return found
+
+    return parse
+
+
+def test_options_say_what_the_library_is_asked_for(caught: Callable[..., Caught]) -> None:
+    (request,) = caught(
+        "http://a/x", "-x", "3", "--min-segment-size", "1M", "--mirror", "http://b/x", "--mirror", "http://c/x",
+        "--retries", "0", "--min-rate", "10K/s", "--max-retry-wait", "0", "--no-resume", "--deny-private-addresses",
+    ).requests  # fmt: skip
+    assert {name: getattr(request.options, name) for name in request.options.given} == {
+        "connections": 3,
+        "min_segment_size": 1 << 20,
+        "mirrors": ("http://b/x", "http://c/x"),
+        "retries": 0,
+        "min_rate_bytes_per_s": 10 << 10,
+        "retry_after_limit_s": 0.0,
+        "resume": False,
+        "allow_private_addresses": False,
+    }
+
+
+def test_what_is_left_alone_is_left_to_the_library(caught: Callable[..., Caught]) -> None:
+    found = caught("http://a/x")
+    assert found.requests[0].options.given == set()
+    assert found.downloader == {}
+    assert found.manager["rate_limit_bytes_per_s"] == math.inf
+
+
+def test_the_defaults_in_the_help_are_those_of_the_library() -> None:
+    told = {
+        option.name: str(option.help).partition("[default: ")[2].removesuffix("]")
+        for option in get.params
+        if isinstance(option, click.Option)
+    }
+    defaults = DownloadOptions()
+    for name in ("connections", "retries", "timeout_s", "connect_timeout_s", "retry_after_limit_s"):
+        assert told[name] == f"{getattr(defaults, name):g}"
+    assert parse_size(told["min_segment_size"]) == defaults.min_segment_size
+
+
+def test_limits_and_the_client_are_passed_on_to_those_who_have_them(
+    caught: Callable[..., Caught], tmp_path: Path
+) -> None:
+    (tmp_path / "ca.pem").touch()
+    ca_file = str(tmp_path / "ca.pem")
+    found = caught(
+        "http://a/x", "--limit-rate", "1.5M/s", "--proxy", "http://me:pw@p:1", "--http2", "--ca-file", ca_file
+    )
+    assert found.manager["rate_limit_bytes_per_s"] == 3 << 19
+    assert found.downloader == {"proxy": "http://me:pw@p:1", "http2": True, "ca_file": tmp_path / "ca.pem"}
+
+
+def test_what_an_input_file_says_of_a_url_goes_before_the_options(
+    caught: Callable[..., Caught], tmp_path: Path
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("http://a/x\thttp://b/x\n  connections=2\n  no-resume=no\n  limit-rate=1K\nhttp://a/y\n")
+    x, y = caught("-i", str(path), "-x", "3", "--no-resume").requests
+    assert (x.options.connections, x.options.resume, x.options.mirrors) == (2, True, ("http://b/x",))
+    assert x.options.rate_limit_bytes_per_s == 1024
+    assert (y.options.connections, y.options.resume, y.options.mirrors) == (3, False, ())
+
+
 # What is refused.
 
 
@@ -232,6 +368,19 @@ async def test_a_hundred_downloads_are_a_hundred_files(origin: Origin, tmp_path:
         (["--timeout", "0", "http://a/"], "above 0"),
         (["--connect-timeout", "soon", "http://a/"], "number of seconds"),
         (["-j", "0", "http://a/"], "not in the range"),
+        (["-x", "0", "http://a/"], "a whole number from 1 up"),
+        (["--min-segment-size", "0", "http://a/"], "at least one byte"),
+        (["--retries", "-1", "http://a/"], "a whole number from 0 up"),
+        (["--max-retry-wait", "-1", "http://a/"], "from 0 up"),
+        (["--limit-rate", "0", "http://a/"], "a rate is"),
+        (["--min-rate", "4MB/s", "http://a/"], "a rate is"),
+        (["--proxy", "proxy:3128", "http://a/"], "proxy is a URL such as"),
+        (["--ca-file", "no such file", "http://a/"], "does not exist"),
+        (["--mirror", "http://b/", "http://a/1", "http://a/2"], "--mirror is for one URL"),
+        (["--mirror", "http://[half/", "http://a/1"], "its host cannot be read"),
+        (["--mirror", "http://b/x y", "http://a/1"], "it holds the character"),
+        (["--deny-private-addresses", "--proxy", "http://p:1", "http://a/"], "--proxy contradict each other"),
+        (["--deny-private-addresses", "--http2", "http://a/"], "--http2 contradict each other"),
         (["--user", "me", "http://a/"], "takes a terminal"),
         (["-i", "no such file"], "No such file or directory"),
         (["-i", "list.bin"], "not UTF-8"),
@@ -273,9 +422,9 @@ def test_no_subcommand_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -
     assert run(["--help"]) == 0
     text = capsys.readouterr().out
     assert "trio-dlm demo" in text
-    assert all(word in text for word in ("get ", "demo "))
+    assert all(word in text for word in ("get ", "probe ", "demo "))
     assert "\\b" not in text
-    assert "\n    trio-dlm demo\n    trio-dlm get https" in text
+    assert "\n    trio-dlm demo\n    trio-dlm probe https" in text
     assert run(["get", "--help"]) == 0
     text = capsys.readouterr().out
     assert "\\b" not in text
@@ -284,14 +433,13 @@ def test_no_subcommand_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -
     assert run(["--version"]) == 0
 
 
-def test_every_option_is_documented() -> None:
-    from trio_dlm.cli._get import get
-
+@pytest.mark.parametrize(("command_", "least"), [(get, 30), (probe, 10)])
+def test_every_option_is_documented(command_: click.Command, least: int) -> None:
     page = (Path(__file__).parents[1] / "docs" / "reference" / "cli.rst").read_text("utf-8")
-    options = [name for option in get.params for name in option.opts if name.startswith("-")]
-    assert len(options) > 15
-    assert [name for name in options if name not in page] == []
-    assert all(option.help for option in get.params if isinstance(option, click.Option))
+    options = [name for option in command_.params for name in option.opts if name.startswith("-")]
+    assert len(options) > least
+    assert [name for name in options if not re.search(rf"(?<![\w-]){name}(?![\w-])", page)] == []
+    assert all(option.help for option in command_.params if isinstance(option, click.Option))
 
 
 def test_an_unexpected_error_is_words_and_exit_code_1(
@@ -434,8 +582,12 @@ async def test_on_a_terminal_nothing_wraps_and_what_ended_stands_above(
         async def slow(connection: Connection, _: Request, name: str = name) -> None:
             disposition = f"Content-Disposition: attachment; filename*=UTF-8''{name.encode().hex('%', 1)}"
             await connection.send(head("Content-Length: 100000", disposition.replace("''", "''%")), b"x" * 50_000)
-            await may_end.wait()
-            await connection.send(b"x" * 50_000)
+            rest = 50_000
+            while rest > 1 and not may_end.is_set():
+                await connection.wait(0.01)
+                await connection.send(b"x")
+                rest -= 1
+            await connection.send(b"x" * rest)
 
         origin.on(f"/{number}", slow)
         urls.append(origin.url(f"/{number}"))

@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 
 from trio_dlm.cli._options import (
     basic_credentials,
+    counting_from,
     join_headers,
     parse_boolean,
     parse_checksum,
     parse_header,
+    parse_proxy,
+    parse_rate,
     parse_seconds,
+    parse_segment_size,
     parse_size,
+    parse_wait,
 )
 
 MD5 = "d41d8cd98f00b204e9800998ecf8427e"
@@ -68,6 +73,71 @@ def test_seconds_are_any_positive_number(text: str, seconds: float) -> None:
 def test_other_seconds_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="number of seconds"):
         parse_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [("300", 300), ("10K", 10240), ("1.5M/s", 3 << 19), ("10 MiB/s", 10 << 20), (" 2g/s ", 2 << 30), ("7/s", 7)],
+)
+def test_a_rate_is_a_size_with_or_without_the_second(text: str, rate: int) -> None:
+    assert parse_rate(text) == rate
+
+
+@pytest.mark.parametrize("text", ["", "0", "0.0001K", "-1", "4MB/s", "1.5", "/s", "3M/h", "inf"])
+def test_what_is_no_rate_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match=r"write 300K, 1\.5M or 10MiB/s"):
+        parse_rate(text)
+
+
+def test_a_segment_has_at_least_one_byte() -> None:
+    assert parse_segment_size("1M") == 1 << 20
+    with pytest.raises(ValueError, match="at least one byte, got '0'"):
+        parse_segment_size("0")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0.0), ("0.5", 0.5), ("60", 60.0), ("inf", float("inf"))])
+def test_a_wait_may_be_nothing(text: str, seconds: float) -> None:
+    assert parse_wait(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1", "nan"])
+def test_another_wait_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="seconds from 0 up"):
+        parse_wait(text)
+
+
+@given(st.integers(0, 10**8), st.integers(0, 10**8))
+def test_a_number_counts_from_the_least_up(number: int, least: int) -> None:
+    if number >= least:
+        assert counting_from(least)(str(number)) == number
+    else:
+        with pytest.raises(ValueError, match=f"from {least} up, got '{number}'"):
+            counting_from(least)(str(number))
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", "1_0", " 1", "٣", "²", "9" * 10_000, "inf"])
+def test_another_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="whole number from 0 up"):
+        counting_from(0)(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["http://proxy:3128", "https://me:pw@proxy.example", "socks5://[::1]:1080", "socks5h://10.0.0.1"]
+)
+def test_a_proxy_is_an_address(text: str) -> None:
+    assert parse_proxy(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "proxy:3128", "me:secret@proxy:3128", "ftp://me:secret@proxy/", "http://me:secret@", "http://me:secret@p:x/",
+     "http://me:secret@p:99999", "http://p:0", "http://me:secret@[::1"],
+)  # fmt: skip
+def test_what_is_no_proxy_is_refused_without_its_password(text: str) -> None:
+    with pytest.raises(ValueError, match="proxy is a URL such as") as caught:
+        parse_proxy(text)
+    assert "secret" not in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), (" Yes ", True), ("false", False), ("no", False)])

@@ -6,6 +6,7 @@ import ast
 import re
 import signal
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,11 @@ from hypothesis import strategies as st
 
 import trio_dlm
 from tests.command import snapshot_of, stats_of
-from trio_dlm import DownloadOptions, DownloadStatus, StorageError, TargetExistsError, TooLargeError
+from trio_dlm import DownloadOptions, DownloadStatus, HttpClientError, StorageError, TargetExistsError, TooLargeError
 from trio_dlm.cli._report import (
     _WORDS,
     Tally,
+    after_retries,
     as_options,
     counts_in_words,
     error_line,
@@ -86,6 +88,11 @@ def test_the_librarys_arguments_become_options_but_not_inside_addresses(error: E
 
 def test_longer_words_that_only_contain_an_argument_are_left_alone() -> None:
     assert as_options("my_timeout_s connect_timeout_s timeout_s") == "my_timeout_s --connect-timeout --timeout"
+
+
+def test_a_client_that_cannot_be_made_is_blamed_on_the_options_as_well() -> None:
+    words = in_words(HttpClientError(problem="no certificate"))
+    assert words.startswith("no HTTP client could be made: no certificate; check --ca-file, --proxy, SSL_CERT_FILE, ")
 
 
 def texts_for_users() -> list[str]:
@@ -161,17 +168,31 @@ def test_only_a_full_delivery_is_a_success() -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "words"),
+    ("total", "keeps", "words"),
     [
-        (2, "nothing was unfinished"),
-        (3, "1 unfinished download starts again from the beginning next time"),
-        (9, "7 unfinished downloads start again from the beginning next time"),
+        (2, True, "nothing was unfinished"),
+        (3, True, "1 download is unfinished: what could be kept is in NAME.part, and the same command goes on from"),
+        (9, True, "7 downloads are unfinished: what could be kept is in NAME.part"),
+        (9, False, "7 downloads are unfinished: nothing of that was kept (--no-resume), and the same command begins"),
     ],
 )
-def test_a_signal_says_what_it_left_unfinished(total: int, words: str) -> None:
+def test_a_signal_says_what_it_left_unfinished(total: int, keeps: bool, words: str) -> None:
     tally = Tally(total)
     tally.note(snapshot_of(DownloadStatus.COMPLETED))
     tally.note(FAILED)
-    line = stopped_line(signal.SIGTERM, tally)
-    assert line.startswith("trio-dlm: stopped by SIGTERM; ")
-    assert words in line
+    line = stopped_line(signal.SIGTERM, tally, keeps=keeps)
+    assert line.startswith(f"trio-dlm: stopped by SIGTERM; {words}")
+
+
+def test_an_end_says_how_often_it_took_another_attempt() -> None:
+    done, running = snapshot_of(DownloadStatus.COMPLETED, received=2048), snapshot_of(DownloadStatus.CANCELLED)
+    for retries, words in ((0, ""), (1, "after 1 retry"), (2, "after 2 retries")):
+        tried, failed, cancelled = (
+            replace(each, progress=replace(each.progress, retries=retries)) for each in (done, FAILED, running)
+        )
+        assert after_retries(tried.progress) == words
+        assert short_line(tried, 60) == f"big.iso: completed, 2.0 KiB in 3 s{words and f', {words}'}"
+        assert len(short_line(tried, 30)) <= 30
+        assert short_line(failed, 60).startswith(f"big.iso failed{words and f' {words}'}: the server")
+        assert f"big.iso: {words and f'{words}: '}the server answered 404" in error_line(failed)
+        assert "after" not in short_line(cancelled, 200)

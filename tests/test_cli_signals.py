@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import trio
 
 from tests.command import files_in, start_command
 from trio_dlm.cli._signals import Interrupts
+from trio_dlm.formatting import format_size
 from trio_dlm.testing.origin import Connection, Origin, Request, head, open_origin, reply
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals to send")
@@ -72,9 +74,10 @@ async def test_a_signal_ends_it_in_order(
         exit_code, out, err = await ended(process)
     assert exit_code == code
     assert err == (
-        f"trio-dlm: stopped by {name}; 4 unfinished downloads start again from the beginning next time, since "
-        f"this version resumes nothing; no part files were left\n"
+        f"trio-dlm: stopped by {name}; 4 downloads are unfinished: what could be kept is in NAME.part, and the same "
+        f"command goes on from there\n"
     )
+    # The server says nothing of the file's version, so nothing could be kept.
     assert files_in(tmp_path) == []
     assert "Traceback" not in out
     if option == "--json":
@@ -91,8 +94,63 @@ async def test_what_was_delivered_before_stays(stalled: tuple[Origin, trio.Event
         process.send_signal(signal.SIGINT)
         code, _, err = await ended(process)
     assert code == 130
-    assert "; 1 unfinished download starts again" in err
+    assert "; 1 download is unfinished: " in err
     assert files_in(tmp_path) == ["done"]
+
+
+async def test_the_same_command_goes_on_from_what_was_kept(tmp_path: Path) -> None:
+    body = bytes(range(256)) * 4096
+
+    async def serve(connection: Connection, request: Request) -> None:
+        asked = request.header("range")
+        start = int((asked or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        lines = ['ETag: "one"', f"Content-Length: {len(body) - start}"]
+        if asked:
+            lines.append(f"Content-Range: bytes {start}-{len(body) - 1}/{len(body)}")
+        await connection.send(head(*lines, status="206 Partial Content" if asked else "200 OK"))
+        at = start
+        # The first time it comes so slowly that nobody waits for the end.
+        while not start and at < len(body):
+            await connection.send(body[at : at + 1024])
+            at += 1024
+            await connection.wait(0.01)
+        await connection.send(body[at:])
+
+    async with open_origin() as origin:
+        origin.on("/big.bin", serve)
+        arguments = ("get", origin.url("/big.bin"), "-x", "1")
+        async with start_command(*arguments, "--json", cwd=tmp_path) as process:
+            assert process.stdout is not None
+            said, reported = b"", 0
+            while reported < 20_000:
+                said += await process.stdout.receive_some()
+                reported = max(map(int, re.findall(rb'"received_bytes": (\d+)', said)), default=0)
+            process.send_signal(signal.SIGINT)
+            code, _, _ = await ended(process)
+        assert code == 130
+        assert "big.bin.part" in files_in(tmp_path)
+        assert "big.bin" not in files_in(tmp_path)
+        async with start_command(*arguments, cwd=tmp_path) as process:
+            code, out, err = await ended(process)
+        assert (code, err) == (0, "")
+        assert (tmp_path / "big.bin").read_bytes() == body
+        assert files_in(tmp_path) == ["big.bin"]
+        _, resumed = origin.requests
+        begin, _, end = (resumed.header("range") or "").removeprefix("bytes=").partition("-")
+        assert (int(begin) >= reported, int(end)) == (True, len(body) - 1)
+        assert out.splitlines()[-1] == f"1 of 1 done; {format_size(len(body) - int(begin))} received"
+
+
+async def test_with_no_resume_nothing_is_kept_and_that_is_said(
+    stalled: tuple[Origin, trio.Event], tmp_path: Path
+) -> None:
+    origin, reached = stalled
+    async with start_command("get", origin.url("/stall"), "--no-resume", cwd=tmp_path) as process:
+        await reached.wait()
+        process.send_signal(signal.SIGINT)
+        code, _, err = await ended(process)
+    assert (code, files_in(tmp_path)) == (130, [])
+    assert "nothing of that was kept (--no-resume)" in err
 
 
 async def test_more_of_ctrl_c_makes_no_mess(stalled: tuple[Origin, trio.Event], tmp_path: Path) -> None:

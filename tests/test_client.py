@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import logging
 import os
 import socket
 import ssl
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import trio
@@ -18,15 +21,24 @@ import trustme
 from trio_dlm._errors import (
     ConnectionFailedError,
     DownloadTimeoutError,
+    HttpClientError,
     IncompleteBodyError,
     InvalidUrlError,
     StalledError,
     TransferError,
     UnusableReplyError,
 )
-from trio_dlm.downloaders.http import _client
-from trio_dlm.downloaders.http._address import parse_address
-from trio_dlm.downloaders.http._client import Client, Exchange, library_of, load_library, open_client
+from trio_dlm._rate import RateLimit
+from trio_dlm.downloaders.http.client import _client, _exchange
+from trio_dlm.downloaders.http.client._client import (
+    Client,
+    ClientSettings,
+    Exchange,
+    library_of,
+    load_library,
+    open_client,
+)
+from trio_dlm.downloaders.http.rules._address import parse_address
 from trio_dlm.testing.origin import Connection, Origin, Request, head, open_origin, reply
 
 # Long enough for a loaded machine where nothing is meant to be late, and short where it is.
@@ -86,6 +98,7 @@ def ask(
     is_named: bool = True,
     connect_timeout_s: float = PATIENT,
     timeout_s: float = PATIENT,
+    **more: Any,
 ) -> AbstractAsyncContextManager[Exchange]:
     return client.exchange(
         parse_address(url),
@@ -93,6 +106,7 @@ def ask(
         is_named=is_named,
         connect_timeout_s=connect_timeout_s,
         timeout_s=timeout_s,
+        **more,
     )
 
 
@@ -145,7 +159,11 @@ async def test_a_redirect_is_not_followed(client: Client, origin: Origin) -> Non
     assert len(origin.requests) == 1
 
 
-async def test_a_large_body_comes_in_batches_and_every_read_is_reported(client: Client, origin: Origin) -> None:
+async def test_a_large_body_comes_in_batches_and_every_read_is_reported(
+    client: Client, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Also on a loaded machine.
+    monkeypatch.setattr(_exchange, "BATCH_S", PATIENT)
     body = os.urandom(3 * _client.BATCH_BYTES + 1)
     url = origin.reply("/", reply(body))
     arrived: list[int] = []
@@ -163,7 +181,7 @@ async def test_a_large_body_comes_in_batches_and_every_read_is_reported(client: 
 async def test_on_a_slow_line_a_batch_is_handed_over_before_it_is_full(
     client: Client, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_client, "BATCH_S", 0.0)
+    monkeypatch.setattr(_exchange, "BATCH_S", 0.0)
     go_on = trio.Event()
 
     async def script(connection: Connection, _: Request) -> None:
@@ -292,9 +310,9 @@ async def test_cookies_of_one_exchange_do_not_go_along_with_the_next(client: Cli
 
 
 @asynccontextmanager
-async def black_hole() -> AsyncGenerator[int, None]:
+async def black_hole(host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[int, None]:
     """Give a port whose queue of connections is full: the system answers nothing to one more."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+    with socket.create_server((host, port), backlog=0) as listener:
         listener.setblocking(False)
         port = listener.getsockname()[1]
         fillers = []
@@ -302,7 +320,7 @@ async def black_hole() -> AsyncGenerator[int, None]:
             for _ in range(4):
                 filler = socket.socket()
                 filler.setblocking(False)
-                filler.connect_ex(("127.0.0.1", port))
+                filler.connect_ex((host, port))
                 fillers.append(filler)
             await trio.lowlevel.checkpoint()
             yield port
@@ -438,20 +456,48 @@ async def test_a_pool_without_room_ends_in_time_and_says_so(library: Any, origin
                 await get(client, origin.url("/"), connect_timeout_s=SOON, timeout_s=SOON)
 
 
+async def test_a_body_that_comes_too_slowly_ends_in_time(client: Client, origin: Origin) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(head("Content-Length: 1000000"))
+        while True:
+            await connection.send(b"x")
+            await trio.sleep(0.01)
+
+    origin.on("/", script)
+    with pytest.raises(StalledError, match="slower than min_rate_bytes_per_s"):
+        await get(client, origin.url("/"), timeout_s=2 * SOON, min_rate_bytes_per_s=1_000_000)
+    await origin.wait_no_connections()
+
+
+async def test_a_body_comes_no_faster_than_it_may(client: Client, origin: Origin) -> None:
+    limiter = RateLimit(1_000_000.0)
+    url = origin.reply("/", reply(bytes(500_000)))
+    started = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(lambda: get(client, url, limiter=limiter))
+    # Both together, but for what may come at once in the beginning.
+    assert trio.current_time() - started > 0.85
+
+
 # What goes wrong, in our words.
 
 
-async def expect(client: Client, url: str, kind: type[TransferError], match: str) -> None:
+async def expect(client: Client, url: str, kind: type[TransferError], match: str) -> TransferError:
     with pytest.raises(kind, match=match) as caught:
         await get(client, url)
     assert type(caught.value) is kind
     assert caught.value.__cause__ is not None
+    return caught.value
 
 
 async def test_a_refused_connection_says_so(client: Client) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    await expect(client, f"http://127.0.0.1:{port}/", ConnectionFailedError, "nothing listens there")
+    error = await expect(client, f"http://127.0.0.1:{port}/", ConnectionFailedError, "nothing listens there")
+    assert isinstance(error, ConnectionFailedError)
+    assert error.may_pass
+    assert error.errno == errno.ECONNREFUSED
 
 
 async def test_a_proxy_that_refuses_is_named(library: Any) -> None:
@@ -502,7 +548,9 @@ async def test_a_certificate_for_another_name_says_so(client: Client, authority:
 
 async def test_a_certificate_of_an_unknown_authority_says_so(client: Client) -> None:
     async with open_origin(tls=server_context(trustme.CA())) as origin:
-        await expect(client, origin.url("/"), ConnectionFailedError, "certificate was not accepted")
+        error = await expect(client, origin.url("/"), ConnectionFailedError, "certificate was not accepted")
+        assert isinstance(error, ConnectionFailedError)
+        assert not error.may_pass
 
 
 async def test_https_asked_of_a_port_that_does_not_speak_it_says_so(client: Client, origin: Origin) -> None:
@@ -535,7 +583,9 @@ async def test_https_with_a_trusted_certificate_works(client: Client, authority:
         (b"\x16\x03\x01\r\n\r\n", UnusableReplyError, "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nX y\r\n\r\n", UnusableReplyError, "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", UnusableReplyError, "not HTTP"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000, UnusableReplyError, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000, UnusableReplyError, "header of the reply is larger"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000, UnusableReplyError, "header of the reply is larger"),
+        (b"HTTP/1.1 " + b"200" * 100_000, UnusableReplyError, "header of the reply is larger"),
     ],
 )
 async def test_a_reply_that_is_none_says_so(
@@ -543,6 +593,14 @@ async def test_a_reply_that_is_none_says_so(
 ) -> None:
     await expect(client, origin.reply("/", said, close=True), kind, match)
     await origin.wait_no_connections()
+
+
+async def test_a_header_that_is_too_large_for_http2_is_no_mistake_of_ours(library: Any) -> None:
+    cause = type("DenialOfServiceError", (Exception,), {"__module__": "h2.exceptions"})("too large")
+    error = library.LocalProtocolError("too large")
+    error.__cause__ = cause
+    async with raising(library, error) as client:
+        await expect(client, "http://example.org/", UnusableReplyError, "header of the reply is larger")
 
 
 async def test_a_reset_before_the_reply_says_so(client: Client, origin: Origin) -> None:
@@ -617,6 +675,8 @@ async def test_nothing_below_leaks_alone_or_in_a_group(library: Any, error: Exce
         with pytest.raises(ConnectionFailedError) as caught:
             await get(client, "http://example.org/")
         assert caught.value.__cause__ is error
+        is_shortage = not isinstance(error, ssl.SSLError | trio.BrokenResourceError)
+        assert (caught.value.errno == errno.EMFILE) is is_shortage
 
 
 @pytest.mark.parametrize(
@@ -639,7 +699,9 @@ async def test_every_class_of_the_library_has_one_of_ours(
 ) -> None:
     error = getattr(library, name)
     async with raising(library, error() if name == "StreamClosed" else error("a text")) as client:
-        await expect(client, "http://example.org/", kind, match)
+        ours = await expect(client, "http://example.org/", kind, match)
+        if isinstance(ours, ConnectionFailedError):
+            assert ours.may_pass is (name != "LocalProtocolError")
 
 
 @pytest.mark.parametrize("error", [ValueError("theirs"), ExceptionGroup("", [OSError(), ValueError("theirs")])])
@@ -731,6 +793,124 @@ async def test_cancelled_in_the_handshake_the_connection_is_closed(client: Clien
         await origin.wait_connections(1)
         nursery.cancel_scope.cancel()
     await origin.wait_no_connections()
+
+
+# What a client of our own can be told.
+
+
+@pytest.fixture
+def ca_file(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The test's authority in a file, while the environment names another one."""
+    authority.cert_pem.write_to_path(str(tmp_path / "ours.pem"))
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "theirs.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "theirs.pem"))
+    return tmp_path / "ours.pem"
+
+
+async def test_the_authorities_of_a_file_are_trusted_and_no_others(
+    library: Any, authority: trustme.CA, ca_file: Path
+) -> None:
+    async with open_origin(tls=server_context(authority)) as origin:
+        url = origin.reply("/", reply(b"abc"))
+        async with open_client(None, ClientSettings(ca_file=ca_file)) as client:
+            assert await get(client, url) == b"abc"
+        async with open_client(None) as client:
+            await expect(client, url, ConnectionFailedError, "certificate was not accepted")
+        async with open_client(None, ClientSettings(ca_file=ca_file.with_name("theirs.pem"))) as client:
+            await expect(client, url, ConnectionFailedError, "certificate was not accepted")
+
+
+@pytest.mark.parametrize("content", [None, b"no certificate"])
+async def test_authorities_that_cannot_be_read_say_so(library: Any, tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(HttpClientError, match=r"ca\.pem"):
+        async with open_client(None, ClientSettings(ca_file=path)):
+            pass
+
+
+async def test_a_proxy_is_asked_with_its_credentials_which_nobody_sees(
+    library: Any, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    origin.reply("http://proxied.example/", reply(b"abc"))
+    settings = ClientSettings(proxy=origin.url("/").replace("//", "//user:hunter2@"))
+    async with open_client(None, settings) as client:
+        await get(client, "http://proxied.example/")
+    (request,) = origin.requests
+    assert request.target == "http://proxied.example/"
+    assert request.header("proxy-authorization") == "Basic dXNlcjpodW50ZXIy"
+    assert "hunter2" not in caplog.text
+    assert "dXNlcjpodW50ZXIy" not in caplog.text
+
+
+async def test_credentials_of_a_proxy_are_in_no_message(library: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    async with open_client(None, ClientSettings(proxy=f"http://user:hunter2@127.0.0.1:{port}")) as client:
+        for scheme in ("http", "https"):
+            error = await expect(
+                client, f"{scheme}://example.org/", ConnectionFailedError, f"the proxy 127.0.0.1 port {port}"
+            )
+            assert "hunter2" not in messages(error)
+
+
+@pytest.mark.parametrize("name", ["http_proxy", "https_proxy", "all_proxy"])
+@pytest.mark.parametrize("proxy", ["ftp://u:hunter2@127.0.0.1", "http://u:hunter2@127.0.0.1:x"])
+async def test_a_proxy_of_the_environment_that_is_none_says_so(
+    library: Any, monkeypatch: pytest.MonkeyPatch, name: str, proxy: str
+) -> None:
+    monkeypatch.setenv(name, proxy)
+    with pytest.raises(HttpClientError, match="proxy variables of the environment") as caught:
+        async with open_client(None):
+            pass
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_a_kind_of_proxy_that_takes_a_package_says_so(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with pytest.raises(HttpClientError, match="socksio"):
+        async with open_client(None, ClientSettings(proxy="socks5://u:hunter2@127.0.0.1:1")):
+            pass
+
+
+async def test_http2_without_its_package_says_so(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h2", None)
+    with pytest.raises(HttpClientError, match=r"HTTP/2 needs the package h2, .*pip install 'trio-dlm\[http2\]'"):
+        async with open_client(None, ClientSettings(http2=True)):
+            pass
+
+
+async def test_http2_is_spoken_but_where_addresses_are_checked(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[FakeClient] = []
+
+    class FakeClient:
+        headers: ClassVar[dict[str, str]] = {}
+
+        def __init__(self, *, http2: bool, **_: Any) -> None:
+            self.http2 = http2
+            self.is_closed = False
+            made.append(self)
+
+        async def aclose(self) -> None:
+            self.is_closed = True
+            await trio.lowlevel.checkpoint()
+
+        def build_request(self, *args: Any, **kwargs: Any) -> Any:
+            return library.Request(*args, **kwargs)
+
+        async def send(self, *_: Any, **__: Any) -> Any:
+            raise library.ConnectError(f"http2={self.http2}")
+
+    monkeypatch.setattr(library, "AsyncClient", FakeClient)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    async with open_client(None, ClientSettings(http2=True)) as client:
+        assert [each.http2 for each in made] == [True, False]
+        for allow_private in (True, False):
+            with pytest.raises(ConnectionFailedError, match=f"http2={allow_private}"):
+                await get(client, "http://1.1.1.1/", allow_private=allow_private)
+    assert all(each.is_closed for each in made)
 
 
 # Clients of the user's own.

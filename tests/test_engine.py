@@ -57,6 +57,7 @@ async def test_ctrl_c_is_held_off_in_every_step_whoever_calls_it() -> None:
             engine.resume(pending)
             engine.cancel(pending, None)
             engine.open_meter(running._download)
+            engine.open_rate_limit(running._download)
             engine._progressed(running._download)
             engine.close_door()
             await engine.cancel_each([running._download], None, Asked.CANCEL)
@@ -73,6 +74,7 @@ async def test_ctrl_c_is_held_off_in_every_step_whoever_calls_it() -> None:
         "drain",
         "limits_changed",
         "open_meter",
+        "open_rate_limit",
         "pause",
         "queue",
         "resume",
@@ -265,7 +267,13 @@ async def test_the_task_that_cancels_everything_says_what_it_does() -> None:
 
 async def test_a_closed_engine_starts_nothing_and_lets_nothing_in_whatever_came_before() -> None:
     engine = Engine(
-        max_concurrent=1, max_per_lane=1, max_pending=1, keep_finished=1, directory=Path("/"), resources=None
+        max_concurrent=1,
+        max_per_lane=1,
+        max_pending=1,
+        keep_finished=1,
+        rate_limit_bytes_per_s=1,
+        directory=Path("/"),
+        resources=None,
     )
     engine.close()
     engine.schedule.put(download := make_download())

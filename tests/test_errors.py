@@ -31,6 +31,7 @@ from trio_dlm._errors import (
     StorageError,
     TargetExistsError,
     TooLargeError,
+    TooSlowError,
     TransferError,
     TrioDlmError,
     UncollectedFailuresError,
@@ -136,6 +137,14 @@ CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
         f"{URL}: no byte of the body within 0.5 s; the attempt was given up: raise timeout_s if that is expected",
     ),
     (
+        TooSlowError,
+        {"url": URL, "min_rate_bytes_per_s": 1000.0, "received_bytes": 20, "limit_s": 30.0},
+        (
+            f"{URL}: 20 bytes in 30 s are slower than min_rate_bytes_per_s=1000; the attempt was given up: "
+            "lower min_rate_bytes_per_s if that is expected"
+        ),
+    ),
+    (
         InvalidUrlError,
         {"url": "a\nb", "problem": "it holds a line break", "advice": "remove it"},
         "not a usable URL: 'a\\nb': it holds a line break; remove it",
@@ -152,7 +161,7 @@ CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
     ),
     (
         ConnectionFailedError,
-        {"url": URL, "problem": "certificate expired", "advice": "tell the owner"},
+        {"url": URL, "problem": "certificate expired", "advice": "tell the owner", "may_pass": False, "errno": 111},
         f"{URL}: certificate expired; tell the owner",
     ),
     (
@@ -165,7 +174,7 @@ CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
     ),
     (
         HttpStatusError,
-        {"url": URL, "status": 404, "phrase": "Not Found", "advice": "check the address"},
+        {"url": URL, "status": 404, "phrase": "Not Found", "advice": "check the address", "retry_after_s": 2.0},
         f"{URL}: the server answered 404 Not Found; check the address",
     ),
     (
@@ -180,18 +189,18 @@ CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
     ),
     (
         UnusableReplyError,
-        {"url": URL, "problem": "two lengths", "advice": "tell the owner"},
+        {"url": URL, "problem": "two lengths", "advice": "tell the owner", "is_disagreement": True, "may_pass": True},
         f"{URL}: two lengths; nothing of it was kept: tell the owner",
     ),
     (
         IncompleteBodyError,
         {"url": URL, "expected_bytes": 10, "received_bytes": 4, "problem": "the connection was closed early"},
-        f"{URL}: the connection was closed early: got 4 bytes, expected 10 bytes; the part was deleted: try again",
+        f"{URL}: the connection was closed early: got 4 bytes, expected 10 bytes; try again",
     ),
     (
         IncompleteBodyError,
         {"url": URL, "expected_bytes": None, "received_bytes": 4, "problem": "the last chunk is missing"},
-        f"{URL}: the last chunk is missing: got 4 bytes; the part was deleted: try again",
+        f"{URL}: the last chunk is missing: got 4 bytes; try again",
     ),
     (
         TooLargeError,
@@ -218,7 +227,7 @@ CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
     ),
     (
         StorageError,
-        {"path": "/a", "problem": "the disk is full", "advice": "make room"},
+        {"path": "/a", "problem": "the disk is full", "advice": "make room", "errno": 28},
         "/a: the disk is full; make room",
     ),
 ]
@@ -264,6 +273,7 @@ def test_the_reasons_of_one_download_are_apart_from_what_the_manager_says() -> N
         TransferError,
         DownloadTimeoutError,
         StalledError,
+        TooSlowError,
         InvalidUrlError,
         InvalidNameError,
         ConnectionFailedError,
@@ -310,6 +320,7 @@ def test_a_copy_is_the_same_in_everything(cls: type[TrioDlmError], facts: Facts,
         assert str(again) == message
         assert again.args == error.args
         assert vars(again) == vars(error)
+        assert getattr(again, "errno", None) == getattr(error, "errno", None)
 
 
 def test_an_error_that_is_an_os_error_too_has_no_errno_to_print() -> None:

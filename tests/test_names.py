@@ -18,8 +18,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_dlm._errors import InvalidNameError
-from trio_dlm.downloaders.http import _names
-from trio_dlm.downloaders.http._names import (
+from trio_dlm.downloaders.http.rules import _names
+from trio_dlm.downloaders.http.rules._names import (
     AUXILIARY_SUFFIXES,
     check_filename,
     choose_name,

@@ -32,12 +32,22 @@ VALUES: Final[dict[str, tuple[Any, Any]]] = {
     "filename": ("a.iso", None),
     "overwrite": (True, "unique"),
     "checksum": (f"sha256:{SHA256}", None),
+    "mirrors": (("https://mirror.example/a",), ()),
     "headers": ({"Accept": "a/b"}, {}),
     "max_bytes": (0, 10**15),
+    "rate_limit_bytes_per_s": (1000.0, None),
+    "min_rate_bytes_per_s": (0.5, None),
+    "connections": (1, 16),
+    "min_segment_size": (1, 2**40),
+    "retries": (0, 10**6),
     "timeout_s": (0.5, math.inf),
     "connect_timeout_s": (1, 2.0),
+    "retry_after_limit_s": (0.0, math.inf),
     "total_timeout_s": (3600, None),
+    "resume": (False, True),
+    "durability": ("power", "process"),
     "allow_http_downgrade": (True, False),
+    "allow_private_addresses": (False, True),
 }
 
 somehow_given = st.fixed_dictionaries({}, optional={name: st.sampled_from(VALUES.get(name, ())) for name in VALUES})
@@ -72,6 +82,10 @@ def test_a_record_that_was_given_nothing_shows_the_documented_defaults() -> None
     assert (options.directory, options.filename, options.overwrite, options.checksum) == (None, None, False, None)
     assert (options.headers, options.max_bytes, options.allow_http_downgrade) == ({}, None, False)
     assert (options.timeout_s, options.connect_timeout_s, options.total_timeout_s) == (30.0, 10.0, None)
+    assert (options.mirrors, options.connections, options.min_segment_size) == ((), 8, 4 * 1024 * 1024)
+    assert (options.retries, options.retry_after_limit_s, options.min_rate_bytes_per_s) == (5, 60.0, None)
+    assert (options.resume, options.durability, options.allow_private_addresses) == (True, "process", True)
+    assert options.rate_limit_bytes_per_s is None
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -265,6 +279,18 @@ class PathOfBytes:
         ("timeout_s", "30", "timeout_s is a number of seconds, got '30'"),
         ("connect_timeout_s", True, "connect_timeout_s is a number of seconds, got True"),
         ("total_timeout_s", "1", "total_timeout_s is a number of seconds, got '1'"),
+        ("mirrors", "https://e.org/", "mirrors is a sequence of URLs, got str"),
+        ("mirrors", None, "mirrors is a sequence of URLs, got NoneType"),
+        ("mirrors", [b"https://e.org/"], "mirrors is a sequence of URLs, got one with bytes in it"),
+        ("rate_limit_bytes_per_s", "1M", "rate_limit_bytes_per_s is a number of bytes per second, got '1M'"),
+        ("min_rate_bytes_per_s", True, "min_rate_bytes_per_s is a number of bytes per second, got True"),
+        ("connections", 1.0, "connections is a whole number, got 1.0"),
+        ("retries", True, "retries is a whole number, got True"),
+        ("min_segment_size", None, "min_segment_size is a whole number, got None"),
+        ("retry_after_limit_s", False, "retry_after_limit_s is a number of seconds, got False"),
+        ("retry_after_limit_s", None, "retry_after_limit_s is a number of seconds, got None"),
+        ("resume", 0, "resume is True or False, got 0"),
+        ("allow_private_addresses", None, "allow_private_addresses is True or False, got None"),
         ("allow_http_downgrade", 1, "allow_http_downgrade is True or False, got 1"),
         ("allow_http_downgrade", None, "allow_http_downgrade is True or False, got None"),
     ],
@@ -293,6 +319,14 @@ def test_a_value_of_the_wrong_type_is_a_type_error_that_names_the_field(name: st
         ("headers", {"if-range": SECRET}, "headers has 'if-range', which the downloader sets itself"),
         ("headers", {"ACCEPT-ENCODING": SECRET}, "headers has 'ACCEPT-ENCODING', which the downloader sets itself"),
         ("max_bytes", -1, "max_bytes is a number of bytes from 0 up, got -1"),
+        ("mirrors", ["https://e.org/\n"], "it holds"),
+        ("rate_limit_bytes_per_s", 0, "rate_limit_bytes_per_s is a positive number of bytes per second, got 0"),
+        ("min_rate_bytes_per_s", math.nan, "min_rate_bytes_per_s is a positive number of bytes per second, got nan"),
+        ("connections", 0, "connections is a whole number from 1 up, got 0"),
+        ("min_segment_size", 0, "min_segment_size is a whole number from 1 up, got 0"),
+        ("retries", -1, "retries is a whole number from 0 up, got -1"),
+        ("retry_after_limit_s", -1, "retry_after_limit_s is a positive number of seconds, got -1"),
+        ("durability", "disk", 'durability is "process" or "power", got \'disk\''),
         ("timeout_s", 0, "timeout_s is a positive number of seconds, got 0"),
         ("connect_timeout_s", -0.5, "connect_timeout_s is a positive number of seconds, got -0.5"),
         ("total_timeout_s", math.nan, "total_timeout_s is a positive number of seconds, got nan"),

@@ -9,7 +9,7 @@ import trio
 
 import trio_dlm
 from trio_dlm import DownloadFailedError, StalledError
-from trio_dlm.downloaders.http import _client
+from trio_dlm.downloaders.http.client import _client
 from trio_dlm.testing.machine._schedule import Tape
 from trio_dlm.testing.origin import Connection, Origin, Request, head, open_memory_origin, reply
 from trio_dlm.testing.world import memory_network, run_in_virtual_world
@@ -68,7 +68,7 @@ def test_a_stall_is_found_at_its_virtual_second(tmp_path: Path) -> None:
                 url = origin.on("/file", stall)
                 async with trio_dlm.open_manager(directory=tmp_path) as manager:
                     with pytest.raises(DownloadFailedError) as caught:
-                        await manager.download(url, timeout_s=30)
+                        await manager.download(url, timeout_s=30, retries=0)
                 assert isinstance(caught.value.__cause__, StalledError)
                 assert trio.current_time() == pytest.approx(30)
                 await origin.wait_no_connections()

@@ -186,6 +186,14 @@ def test_what_the_others_are_compared_with() -> None:
             [Send(whole("Transfer-Encoding: chunked") + b"1\r\n0123456789\r\n0\r\n\r\n"), Close()],
         ),
         (
+            f.ChunkSizeWrong(by=2, quarter=1),
+            PLAIN,
+            [
+                Send(whole("Transfer-Encoding: chunked") + b"2\r\n01\r\n4\r\n23\r\n6\r\n456789\r\n0\r\n\r\n"),
+                Close(),
+            ],
+        ),
+        (
             f.ChunkedWithLength(by=2),
             PLAIN,
             [
@@ -435,6 +443,11 @@ def test_a_changed_file_may_have_another_length(by: int) -> None:
     data = sent(f.Changed(by=by), validators="strong")
     assert fields(data)["Content-Length"] == str(len(BODY) + by) == str(len(content(data)))
     assert repr(f.Changed(by=by)) == f"Changed(by={by})"
+
+
+def test_a_new_version_may_break_off_like_an_old_one() -> None:
+    data = sent(f.Changed(drop_at=4), validators="strong")
+    assert data == sent(f.Changed(), validators="strong")[:-6]
 
 
 # Names.

@@ -13,6 +13,7 @@ import pytest
 
 from trio_dlm._meter import ProgressMeter
 from trio_dlm._options import DownloadOptions
+from trio_dlm._rate import RateLimit
 from trio_dlm._records import DownloadRequest, DownloadResult
 from trio_dlm.downloaders._protocol import DownloadJob, RequestChecker, as_function
 
@@ -196,6 +197,38 @@ def test_the_meter_of_a_job_is_made_once_and_only_when_somebody_looks_at_it() ->
     assert not made
     assert job.progress is job.progress
     assert made == [job.progress]
+
+
+def test_the_rate_limit_of_a_job_is_made_once_and_only_when_somebody_looks_at_it() -> None:
+    made: list[RateLimit] = []
+
+    def make() -> RateLimit:
+        made.append(RateLimit())
+        return made[-1]
+
+    job = make_job(rate_limit=make)
+    assert not made
+    assert job.rate_limit is job.rate_limit
+    assert made == [job.rate_limit]
+
+
+def test_a_job_that_was_made_by_hand_has_a_rate_limit_of_its_own_that_lets_everything_through() -> None:
+    job, other = make_job(), make_job()
+    assert job.rate_limit.is_unlimited
+    assert job.rate_limit is not other.rate_limit
+
+
+def test_a_closed_job_has_the_rate_limit_that_it_had_or_one_that_counts_for_nobody() -> None:
+    def make() -> RateLimit:
+        pytest.fail("a run that is over was given a limit of the manager's")
+
+    job = make_job(rate_limit=make)
+    job.close()
+    assert job.rate_limit.is_unlimited
+    limit = RateLimit()
+    job = make_job(rate_limit=limit)
+    job.close()
+    assert job.rate_limit is limit
 
 
 def test_a_job_cannot_be_resumed_unless_its_downloader_says_so() -> None:

@@ -344,9 +344,9 @@ def test_an_import_by_a_computed_name_is_found() -> None:
 
 def test_a_second_door_to_the_http_client_is_found() -> None:
     found = parse(
-        {"downloaders.http._client": "import httpx", "_manager": "import httpx2", "cli.get": "import rich.live"}
+        {"downloaders.http.client._client": "import httpx", "_manager": "import httpx2", "cli.get": "import rich.live"}
     )
     assert strangers(found) == [
-        "_manager imports httpx or httpx2, which is for ['downloaders.http._client']",
-        "_manager and downloaders.http._client import httpx or httpx2; one module may",
+        "_manager imports httpx or httpx2, which is for ['downloaders.http.client._client']",
+        "_manager and downloaders.http.client._client import httpx or httpx2; one module may",
     ]

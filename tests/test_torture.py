@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -31,7 +31,10 @@ import trustme
 
 import trio_dlm
 from trio_dlm import DownloadFailedError, DownloadOptions, DownloadRequest, DownloadStatus
-from trio_dlm.downloaders.http import _client, _disk, _downloader
+from trio_dlm.downloaders.http import _downloader
+from trio_dlm.downloaders.http.client import _client
+from trio_dlm.downloaders.http.files import _part
+from trio_dlm.downloaders.http.files._storage import Places
 from trio_dlm.testing._errors import PromiseBrokenError
 from trio_dlm.testing._places import innermost
 from trio_dlm.testing.checks import _checkpoints
@@ -40,7 +43,7 @@ from trio_dlm.testing.origin._connection import Connection
 from trio_dlm.testing.origin._plan import FaultPlan
 from trio_dlm.testing.origin._raw import head
 from trio_dlm.testing.origin._request import Request
-from trio_dlm.testing.origin.faults import DropAt, Redirect, Stall, Trickle
+from trio_dlm.testing.origin.faults import DropAt, Redirect, Stall, Touched, Trickle
 
 Scenario: TypeAlias = Callable[[Stage], Awaitable[object]]
 
@@ -689,6 +692,13 @@ def small(certificates: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # Three pieces, each on its own: one batch that is written, and one with which the file is published.
 PIECES: Final = FaultPlan(then=Trickle(100_000, 1000))
 
+# What is kept of a download that did not deliver, for the next run.
+KEPT: Final = ("*.part", "*.part.json")
+
+# So slow that others join before the first connection has fetched all.
+SLOW: Final = Trickle(1000, 250)
+SEGMENTS: Final[dict[str, Any]] = {"connections": 3, "min_segment_size": 256}
+
 
 def downloading(**options: Any) -> Scenario:
     async def download(stage: Stage) -> None:
@@ -746,6 +756,13 @@ async def download_with_a_pause(stage: Stage) -> None:
         await task.result()
 
 
+async def download_in_two_runs(stage: Stage) -> None:
+    async with trio_dlm.open_manager(directory=stage.directory, failures="keep") as manager:
+        task = await manager.submit(stage.url, retries=0)
+        if await task.wait() is DownloadStatus.FAILED:
+            await manager.download(stage.url)
+
+
 async def download_into_a_new_directory(stage: Stage) -> None:
     await trio_dlm.download(stage.url, stage.directory / "new" / "deep")
 
@@ -770,23 +787,42 @@ OURS: Final[list[tuple[str, Scenario, dict[str, Any]]]] = [
     ("dropped", download_and_retry, {"plan": FaultPlan((DropAt(1500),))}),
     ("dropped by a reset", download_and_retry, {"plan": FaultPlan((DropAt(1500, reset=True),))}),
     ("stalled", download_and_retry, {"plan": FaultPlan((Stall(1500),))}),
+    ("without keeping anything", downloading(resume=False), {"leftovers": ()}),
+    ("safe from a loss of power", downloading(durability="power"), {}),
+    ("gone on with by a second run", download_in_two_runs, {"plan": FaultPlan((DropAt(1500),))}),
+    ("in segments", downloading(**SEGMENTS), {"plan": FaultPlan(then=SLOW)}),
+    ("in segments with a digest", downloading(checksum=DIGEST, **SEGMENTS), {"plan": FaultPlan(then=SLOW)}),
+    ("in segments that break off", downloading(**SEGMENTS), {"plan": FaultPlan((SLOW, DropAt(100)), then=SLOW)}),
+    ("in segments of another version", downloading(**SEGMENTS), {"plan": FaultPlan((SLOW, Touched()), then=SLOW)}),
 ]
 
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(("scenario", "options"), [each[1:] for each in OURS], ids=[each[0] for each in OURS])
 def test_a_download_of_ours_keeps_every_promise(scenario: Scenario, options: dict[str, Any]) -> None:
-    settings: dict[str, Any] = {"body": BODY, "plan": PIECES} | options
+    settings: dict[str, Any] = {"body": BODY, "plan": PIECES, "leftovers": KEPT} | options
     report = torture(scenario, **settings)
     assert report.checkpoints > 20
     assert report.file_operations > 5
 
 
 @pytest.mark.usefixtures("small")
+def test_what_is_fetched_in_segments_there_is_fetched_by_several_connections() -> None:
+    asked: list[int] = []
+
+    async def download(stage: Stage) -> None:
+        await downloading(**SEGMENTS)(stage)
+        asked.append(len(stage.origin.requests))
+
+    torture(download, body=BODY, plan=FaultPlan(then=SLOW), leftovers=KEPT)
+    assert asked[0] > 1
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("library", _client.LIBRARIES)
 def test_both_client_libraries_keep_every_promise(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_client, "LIBRARIES", (library,))
-    torture(downloading(), body=BODY)
+    torture(downloading(), body=BODY, leftovers=KEPT)
 
 
 @pytest.mark.usefixtures("small")
@@ -795,47 +831,46 @@ def test_where_there_are_no_hard_links_every_promise_is_kept(monkeypatch: pytest
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", link)
-    torture(downloading(), body=BODY)
+    torture(downloading(), body=BODY, leftovers=KEPT)
 
 
 # What could be wrong in it.
 
 
 def keep_the_part(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_disk.Part, "discard", _disk.Part._close)
+    patch.setattr(_part.Part, "_discard", lambda part: None)
 
 
 def keep_the_descriptor(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(_disk.Part, "_close", lambda part: None)
+    patch.setattr(_part.Part, "_close_for_good", lambda part, **_: None)
 
 
 def name_it_before_it_is_whole(patch: pytest.MonkeyPatch) -> None:
-    def publish(part: _disk.Part, chunks: list[bytes], url: str) -> None:
-        part._take_free_name()
-        part.append(chunks)
-        part._close()
-        part.is_published = True
+    write = _part.Part.write
 
-    patch.setattr(_disk.Part, "publish", publish)
+    def hasty(part: _part.Part, offset: int, chunks: Sequence[bytes]) -> None:
+        os.link(part._places.part, part._places.final)
+        write(part, offset, chunks)
+        part._places.final.unlink()
+
+    patch.setattr(_part.Part, "write", hasty)
 
 
 def replace_what_is_there_in_two_steps(patch: pytest.MonkeyPatch) -> None:
-    def publish(part: _disk.Part, chunks: list[bytes], url: str) -> None:
-        part.append(chunks)
-        part._close()
-        part.path.unlink(missing_ok=True)
-        part._part.rename(part.path)
-        part.is_published = True
+    def give_name(places: Places, name: str, overwrite: object) -> Path:
+        places.final.unlink(missing_ok=True)
+        places.part.rename(places.final)
+        return places.final
 
-    patch.setattr(_disk.Part, "publish", publish)
+    patch.setattr(_part, "give_name", give_name)
 
 
 def write_once_and_verify_nothing(patch: pytest.MonkeyPatch) -> None:
-    def append(part: _disk.Part, chunks: list[bytes]) -> None:
-        os.write(part._fd, b"".join(chunks))
+    def write_once(fd: int, data: bytes, offset: int) -> None:
+        os.pwrite(fd, data, offset)
 
-    patch.setattr(_disk.Part, "append", append)
-    patch.setattr(_disk.Part, "_verify", lambda part, url: None)
+    patch.setattr(_part, "write_at", write_once)
+    patch.setattr(_part.Part, "_verify", lambda part, total: None)
 
 
 def keep_the_connection(patch: pytest.MonkeyPatch) -> None:
@@ -848,24 +883,24 @@ def keep_the_connection(patch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _keep_the_client(client: Any) -> Any:
-    library, made = await trio.to_thread.run_sync(_client.make_client)
+async def _keep_the_client(client: Any, settings: Any) -> Any:
+    library, made = await trio.to_thread.run_sync(_client.make_clients, settings)
     kept.append(made)
-    yield _client.Client(made, library)
+    yield _client.Client(made[0], library)
 
 
 PLANTED: Final[list[tuple[Callable[[pytest.MonkeyPatch], None], str, str, dict[str, Any]]]] = [
     (
         keep_the_part,
-        r"Cancelled at checkpoint \d+, in [0-9a-f]{8} at http/\w+\.py:\d+ \w+",
+        r"Cancelled at checkpoint \d+, in [0-9a-f]{8} at files/_partfile\.py:\d+ open_target",
         rf"it left {PART}, 0 bytes",
         {},
     ),
     (keep_the_descriptor, r"without any injection", rf"it left a descriptor of {PART}", {}),
     (
         name_it_before_it_is_whole,
-        r"OSError ENOSPC at file operation \d+: write file\.bin\.part, in http/_disk\.py:\d+ append",
-        r"file\.bin is there, and not whole: 2000 bytes, the first of 3000",
+        r"OSError ENOSPC at file operation \d+: fstat file\.bin\.part, in files/_part\.py:\d+ write",
+        r"file\.bin is there, and not whole: 0 bytes, the first of 3000",
         {},
     ),
     (
@@ -876,13 +911,13 @@ PLANTED: Final[list[tuple[Callable[[pytest.MonkeyPatch], None], str, str, dict[s
     ),
     (
         write_once_and_verify_nothing,
-        r"a full disk from file operation \d+: write file\.bin\.part, in .*",
+        r"a full disk from file operation \d+: pwrite file\.bin\.part, in .*",
         r"file\.bin is there, and not whole: 2500 bytes, the first of 3000",
         {},
     ),
     (
         keep_the_connection,
-        r"OSError ENOSPC at file operation 2: stat \., in http/_disk\.py:\d+ \w+",
+        r"Cancelled at checkpoint \d+, in [0-9a-f]{8} at files/_partfile\.py:\d+ open_target",
         r"it left open connections: 1",
         {},
     ),
@@ -900,7 +935,7 @@ def test_a_bug_planted_in_our_downloader_is_found(
 ) -> None:
     plant(monkeypatch)
     with pytest.raises(PromiseBrokenError) as caught:
-        torture(downloading(overwrite=bool(options)), body=BODY, plan=PIECES, **options)
+        torture(downloading(overwrite=bool(options), resume=False), body=BODY, plan=PIECES, **options)
     where, *problems = str(caught.value).splitlines()
     assert re.fullmatch(f"{injected}:", where), where
     assert any(re.fullmatch(f"- {said}", problem) for problem in problems), problems
@@ -909,7 +944,7 @@ def test_a_bug_planted_in_our_downloader_is_found(
 @pytest.mark.usefixtures("small")
 def test_a_log_that_was_set_up_is_written_as_ever(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        torture(downloading(), body=BODY)
+        torture(downloading(), body=BODY, leftovers=KEPT)
     assert "No space left on device" in caplog.text
 
 

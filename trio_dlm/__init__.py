@@ -32,6 +32,7 @@ from ._errors import (
     StorageError,
     TargetExistsError,
     TooLargeError,
+    TooSlowError,
     TransferError,
     TrioDlmError,
     UncollectedFailuresError,
@@ -43,13 +44,14 @@ from ._events import Subscription
 from ._manager import DownloadManager
 from ._meter import ProgressMeter
 from ._options import DownloadOptions, DownloadOptionsFields
+from ._rate import RateLimit
 from ._records import DownloadRequest, DownloadResult, LaneStats, ManagerStats, PartProgress, Progress, TaskSnapshot
 from ._status import DownloadPhase, DownloadStatus
 from ._task import DownloadTask
 from .downloaders._protocol import Downloader, DownloaderFunction, DownloadJob, RequestChecker
 
 if TYPE_CHECKING:
-    from .downloaders.http import HttpDownloader
+    from .downloaders.http import HttpDownloader, RemoteFile
 
 __all__ = [
     "ChecksumMismatchError",
@@ -86,7 +88,9 @@ __all__ = [
     "Progress",
     "ProgressMeter",
     "QueueFullError",
+    "RateLimit",
     "RedirectError",
+    "RemoteFile",
     "RequestChecker",
     "StalledError",
     "StorageError",
@@ -94,6 +98,7 @@ __all__ = [
     "TargetExistsError",
     "TaskSnapshot",
     "TooLargeError",
+    "TooSlowError",
     "TransferError",
     "TrioDlmError",
     "UncollectedFailuresError",
@@ -113,8 +118,8 @@ if not TYPE_CHECKING:  # A type checker would take it to mean that every name ex
 
     def __getattr__(name: str) -> object:
         # Imported when it is first asked for: programs that bring their own downloaders do not pay for an HTTP client.
-        if name == "HttpDownloader":
-            from .downloaders.http import HttpDownloader
+        if name in ("HttpDownloader", "RemoteFile"):
+            from .downloaders import http
 
-            return HttpDownloader
+            return getattr(http, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

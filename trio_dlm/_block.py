@@ -25,7 +25,7 @@ import trio
 from ._engine import CANCELLED, CLOSED, Engine
 from ._errors import UnsupportedBackendError
 from ._manager import DownloadManager, LaneOf, make_manager
-from ._options import DownloadOptions, FileOptionsFields
+from ._options import DownloadOptions, FileOptionsFields, check_rate
 from ._records import DownloadResult
 from ._schedule import check_limit
 from .downloaders._protocol import Downloader, DownloaderFunction, as_function
@@ -47,6 +47,7 @@ def open_manager(
     lane_of: LaneOf | None = None,
     max_per_lane: float | None = None,
     keep_finished: float = 1000,
+    rate_limit_bytes_per_s: float = math.inf,
     on_exit: OnExit = "wait",
     failures: Failures = "raise",
     setup: Setup | None = None,
@@ -66,6 +67,7 @@ def open_manager(
         lane_of: finds the lane of a request that names none; what it raises comes out of ``submit``.
         max_per_lane: how many downloads of one lane run at once; None means any number.
         keep_finished: how many ended downloads ``get_task`` remembers.
+        rate_limit_bytes_per_s: what all downloads together may receive in a second; they share it equally.
         on_exit: what a body that ends normally means for the downloads that have not: ``"wait"`` lets the queue run
             empty, ``"cancel"`` cancels all.  Paused ones are cancelled either way, and a body that raises cancels all.
         failures: ``"raise"`` lets failures that nobody asked for leave the block as :class:`UncollectedFailuresError`,
@@ -94,6 +96,7 @@ def open_manager(
             max_pending=math.inf if max_pending is None else check_limit("max_pending", max_pending, least=1),
             max_per_lane=math.inf if max_per_lane is None else check_limit("max_per_lane", max_per_lane),
             keep_finished=check_limit("keep_finished", keep_finished),
+            rate_limit_bytes_per_s=check_rate("rate_limit_bytes_per_s", rate_limit_bytes_per_s),
             directory=directory,
             downloader=downloader,
             lane_of=lane_of,
@@ -137,6 +140,7 @@ class _Plan:
     max_pending: float
     max_per_lane: float
     keep_finished: float
+    rate_limit_bytes_per_s: float
     directory: str | os.PathLike[str]
     downloader: Downloader[Any] | DownloaderFunction[Any] | None
     lane_of: LaneOf | None
@@ -183,6 +187,7 @@ async def _run_block(plan: _Plan) -> AsyncGenerator[DownloadManager]:
             max_per_lane=plan.max_per_lane,
             max_pending=plan.max_pending,
             keep_finished=plan.keep_finished,
+            rate_limit_bytes_per_s=plan.rate_limit_bytes_per_s,
             directory=directory,
             resources=resources,
         )

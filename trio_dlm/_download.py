@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import trio
 
     from ._meter import ProgressMeter
+    from ._rate import RateLimit
     from ._schedule import Ticket
     from .downloaders._protocol import DownloaderFunction
 
@@ -55,6 +56,7 @@ class Download:
         ticket: its place in its lane, while PENDING.
         scope, runner: the cancel scope and the trio task of the present run.
         meter: its counters, from the moment in which its downloader first looks at them.
+        rate_limit: how fast it may receive, from the moment in which somebody first looks at it.
         can_resume: what the last run left is worth going on from.
         collected: its failure was asked for.
         is_admitted: it was queued, now or before; one of a batch may wait for that.
@@ -80,6 +82,7 @@ class Download:
         "lane",
         "meter",
         "parent_id",
+        "rate_limit",
         "reason",
         "request",
         "result",
@@ -128,6 +131,7 @@ class Download:
         self.scope: trio.CancelScope | None = None
         self.runner: trio.lowlevel.Task | None = None
         self.meter: ProgressMeter | None = None
+        self.rate_limit: RateLimit | None = None
         self.askers: trio.lowlevel.ParkingLot | None = None
         self.stoppers: trio.lowlevel.ParkingLot | None = None
 

@@ -27,6 +27,7 @@ from ._failures import FailureLedger, clear_frames, in_short, in_words
 from ._log import log_change, log_failure, log_held_back
 from ._meter import ProgressMeter
 from ._outcome import Asked, Ending, Outcome, status_after
+from ._rate import RateLimit, Throttle
 from ._records import ManagerStats
 from ._registry import Registry
 from ._run import run_download
@@ -61,6 +62,7 @@ class Engine:
         max_per_lane: float,
         max_pending: float,
         keep_finished: float,
+        rate_limit_bytes_per_s: float,
         directory: Path,
         resources: Any,
     ) -> None:
@@ -70,6 +72,7 @@ class Engine:
         self.hub = EventHub(given=self.failures.strike)
         self.line = WaitingLine()
         self.max_pending = max_pending
+        self.throttle = Throttle(rate_limit_bytes_per_s)
         self.directory = directory
         self.resources = resources
         self.nursery: trio.Nursery
@@ -223,6 +226,18 @@ class Engine:
             download.meter = ProgressMeter(trio.current_time, partial(self._progressed, download))
             download.meter.open_run(keep_received=False)
         return download.meter
+
+    @trio.lowlevel.enable_ki_protection
+    def open_rate_limit(self, download: Download) -> RateLimit:
+        """Make the limit of a download of which somebody asks for the first time how fast it may receive."""
+        if download.rate_limit is None:
+            options = download.request.options
+            download.rate_limit = RateLimit(
+                options.rate_limit_bytes_per_s,
+                shared=self.throttle,
+                is_given="rate_limit_bytes_per_s" in options.given,
+            )
+        return download.rate_limit
 
     def _ask(self, download: Download, asked: Asked, reason: str | None) -> None:
         assert download.scope is not None

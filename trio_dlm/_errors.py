@@ -37,6 +37,7 @@ __all__ = [
     "StorageError",
     "TargetExistsError",
     "TooLargeError",
+    "TooSlowError",
     "TransferError",
     "TrioDlmError",
     "UncollectedFailuresError",
@@ -53,7 +54,9 @@ class TrioDlmError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # What Exception does, calling the class with the message, fails on every class here that is built from facts.
-        return _rebuild, (type(self), self.args), self.__dict__
+        # The number of a system's error is no entry of the dict.
+        facts = {**self.__dict__, "errno": self.errno} if isinstance(self, OSError) else self.__dict__
+        return _rebuild, (type(self), self.args), facts
 
 
 def _rebuild(cls: type[TrioDlmError], args: tuple[object, ...]) -> TrioDlmError:
@@ -244,11 +247,13 @@ class HttpClientError(TrioDlmError):
         problem: what stood in the way.
     """
 
-    def __init__(self, *, problem: str) -> None:
-        super().__init__(
-            f"no HTTP client could be made: {problem}; "
-            f"check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables of the environment"
-        )
+    def __init__(
+        self,
+        *,
+        problem: str,
+        advice: str = "check SSL_CERT_FILE, SSL_CERT_DIR and the proxy variables of the environment",
+    ) -> None:
+        super().__init__(f"no HTTP client could be made: {problem}; {advice}")
         self.problem = problem
 
 
@@ -278,6 +283,30 @@ class DownloadTimeoutError(TransferError, TimeoutError):
 
 class StalledError(DownloadTimeoutError):
     """The body stopped arriving."""
+
+
+class TooSlowError(StalledError):
+    """The body arrived more slowly than ``min_rate_bytes_per_s``.
+
+    Attributes:
+        min_rate_bytes_per_s: the limit.
+        received_bytes: how much came within ``limit_s`` seconds.
+    """
+
+    def __init__(self, *, url: str, min_rate_bytes_per_s: float, received_bytes: int, limit_s: float) -> None:
+        super().__init__(
+            url=url,
+            waited_for=f"more than {received_bytes} bytes",
+            limit_s=limit_s,
+            option="min_rate_bytes_per_s",
+        )
+        message = (
+            f"{url}: {received_bytes} bytes in {limit_s:g} s are slower than min_rate_bytes_per_s="
+            f"{min_rate_bytes_per_s:g}; the attempt was given up: lower min_rate_bytes_per_s if that is expected"
+        )
+        self.args = (message,)
+        self.min_rate_bytes_per_s = min_rate_bytes_per_s
+        self.received_bytes = received_bytes
 
 
 class InvalidUrlError(TransferError, ValueError):
@@ -314,14 +343,28 @@ class ConnectionFailedError(TransferError, ConnectionError):
     Attributes:
         url: who was asked, without secrets.
         problem: what happened.
+        may_pass: another attempt may go better; False for a certificate that is not accepted, and its like.
+        errno: the system's number of the error, or None.
     """
 
     def __init__(
-        self, *, url: str, problem: str, advice: str = "check the address and the network, then try again"
+        self,
+        *,
+        url: str,
+        problem: str,
+        advice: str = "check the address and the network, then try again",
+        may_pass: bool = True,
+        errno: int | None = None,
     ) -> None:
         super().__init__(f"{url}: {problem}; {advice}")
         self.url = url
         self.problem = problem
+        self.may_pass = may_pass
+        # What it means is in the message already; OSError prints its own way as soon as it has one.
+        self.errno = errno
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class HttpStatusError(TransferError):
@@ -331,13 +374,15 @@ class HttpStatusError(TransferError):
         url: who answered, without secrets.
         status: the number, such as 404.
         phrase: the server's words for it, possibly empty.
+        retry_after_s: for how many seconds the server asks to be left alone, or None if it does not say.
     """
 
-    def __init__(self, *, url: str, status: int, phrase: str, advice: str) -> None:
+    def __init__(self, *, url: str, status: int, phrase: str, advice: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"{url}: the server answered {status}{' ' + phrase if phrase else ''}; {advice}")
         self.url = url
         self.status = status
         self.phrase = phrase
+        self.retry_after_s = retry_after_s
 
 
 class RedirectError(TransferError):
@@ -362,12 +407,18 @@ class UnusableReplyError(TransferError):
     Attributes:
         url: who sent it, without secrets.
         problem: what is wrong with it.
+        is_disagreement: it is at odds with another reply or with what was asked, which a plain request may settle.
+        may_pass: the same request may bring a better one.
     """
 
-    def __init__(self, *, url: str, problem: str, advice: str) -> None:
+    def __init__(
+        self, *, url: str, problem: str, advice: str, is_disagreement: bool = False, may_pass: bool = False
+    ) -> None:
         super().__init__(f"{url}: {problem}; nothing of it was kept: {advice}")
         self.url = url
         self.problem = problem
+        self.is_disagreement = is_disagreement
+        self.may_pass = may_pass or is_disagreement
 
 
 class IncompleteBodyError(TransferError):
@@ -378,15 +429,19 @@ class IncompleteBodyError(TransferError):
         expected_bytes: the length that was promised, or None.
         received_bytes: how much came.
         problem: how it ended.
+        is_malformed: its framing is broken, so that some of what came before may be no bytes of the file.
     """
 
-    def __init__(self, *, url: str, expected_bytes: int | None, received_bytes: int, problem: str) -> None:
+    def __init__(
+        self, *, url: str, expected_bytes: int | None, received_bytes: int, problem: str, is_malformed: bool = False
+    ) -> None:
         expected = "" if expected_bytes is None else f", expected {expected_bytes} bytes"
-        super().__init__(f"{url}: {problem}: got {received_bytes} bytes{expected}; the part was deleted: try again")
+        super().__init__(f"{url}: {problem}: got {received_bytes} bytes{expected}; try again")
         self.url = url
         self.expected_bytes = expected_bytes
         self.received_bytes = received_bytes
         self.problem = problem
+        self.is_malformed = is_malformed
 
 
 class TooLargeError(TransferError):
@@ -453,12 +508,14 @@ class StorageError(TransferError, OSError):
     Attributes:
         path: the file or directory.
         problem: what the system said.
+        errno: the system's number of the error, or None.
     """
 
-    def __init__(self, *, path: str, problem: str, advice: str) -> None:
+    def __init__(self, *, path: str, problem: str, advice: str, errno: int | None = None) -> None:
         super().__init__(f"{path}: {problem}; {advice}")
         self.path = path
         self.problem = problem
+        self.errno = errno
 
     def __str__(self) -> str:
         return str(self.args[0])

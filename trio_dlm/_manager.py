@@ -23,7 +23,7 @@ from ._download import Download
 from ._engine import BATCH, Engine
 from ._errors import DuplicateTaskError, QueueFullError, UnknownTaskError
 from ._events import Subscription
-from ._options import DownloadOptions, DownloadOptionsFields
+from ._options import DownloadOptions, DownloadOptionsFields, check_rate
 from ._records import DownloadRequest, DownloadResult, ManagerStats
 from ._schedule import check_limit
 from ._status import DownloadStatus
@@ -349,6 +349,20 @@ class DownloadManager:
             check_limit("the limit of a lane", limit)
         self._engine.schedule.set_lane_limit(_check_lane(lane), limit)
         self._engine.limits_changed()
+
+    @property
+    def rate_limit_bytes_per_s(self) -> float:
+        """What all downloads together may receive in a second.  Live, also for those that are running.
+
+        They share it equally: what one does not use is for the others.  It is kept by downloaders that ask
+        ``job.rate_limit`` before they read, such as :class:`HttpDownloader`.  0 is refused; to stop downloads for a
+        while, pause them.
+        """
+        return self._engine.throttle.bytes_per_s
+
+    @rate_limit_bytes_per_s.setter
+    def rate_limit_bytes_per_s(self, limit: float) -> None:
+        self._engine.throttle.bytes_per_s = check_rate("rate_limit_bytes_per_s", limit)
 
     @property
     def directory(self) -> Path:

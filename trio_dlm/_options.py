@@ -13,16 +13,28 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, TypeAlias, TypedDict, Unpack, cast, final
 
-__all__ = ["Checksum", "DownloadOptions", "DownloadOptionsFields", "FileOptionsFields", "Overwrite", "check_seconds"]
+from ._urls import check_url
+
+__all__ = [
+    "Checksum",
+    "DownloadOptions",
+    "DownloadOptionsFields",
+    "Durability",
+    "FileOptionsFields",
+    "Overwrite",
+    "check_rate",
+    "check_seconds",
+]
 
 Overwrite: TypeAlias = Literal[False, True, "unique"]
+Durability: TypeAlias = Literal["process", "power"]
 
 
 class FileOptionsFields(TypedDict, total=False):
@@ -31,12 +43,22 @@ class FileOptionsFields(TypedDict, total=False):
     filename: str | None
     overwrite: Overwrite
     checksum: str | None
+    mirrors: Sequence[str]
     headers: Mapping[str, str]
     max_bytes: int | None
+    rate_limit_bytes_per_s: float | None
+    min_rate_bytes_per_s: float | None
+    connections: int
+    min_segment_size: int
+    retries: int
     timeout_s: float
     connect_timeout_s: float
+    retry_after_limit_s: float
     total_timeout_s: float | None
+    resume: bool
+    durability: Durability
     allow_http_downgrade: bool
+    allow_private_addresses: bool
 
 
 class DownloadOptionsFields(FileOptionsFields, total=False):
@@ -103,25 +125,50 @@ class DownloadOptions:
         overwrite: False refuses an existing file (unless ``checksum`` proves that it is the file already), True
             replaces it atomically, ``"unique"`` takes the next free name: ``a.iso``, ``a (1).iso``.
         checksum: ``"sha256:…"``; the file appears only if it has this digest.
-        headers: sent with the request, and only to the origin that the URL names (User-Agent, Accept and
-            Accept-Language go everywhere).
+        mirrors: more addresses of the same file.  With ``checksum``, or where the servers' own digests prove that they
+            have the same bytes, several are asked at once; otherwise one after the other, each from the beginning.
+        headers: sent with the request, and only to the origins that the URL and the mirrors name (User-Agent, Accept
+            and Accept-Language go everywhere).
         max_bytes: a larger file is an error.
+        rate_limit_bytes_per_s: receive no faster than this; None means as fast as the manager's limit allows.
+        min_rate_bytes_per_s: an attempt that receives less, measured over ``timeout_s``, counts as failed; None means
+            any rate will do.
+        connections: the most connections at once for one file; 1 fetches it in one stream.
+        min_segment_size: the smallest range that is worth a connection of its own, in bytes.
+        retries: how many further attempts are made after a failure that may pass; what arrives in between resets the
+            count.  Each waits, up to 30 s.
         timeout_s: for the whole header block of a reply, and for the silence between two reads of a body.
         connect_timeout_s: for name look-up, connection and TLS handshake together.
+        retry_after_limit_s: a server that asks to be left alone for longer (Retry-After) fails the download.
         total_timeout_s: for one run from its start to its end, time in the queue not counted; None means no limit.
+        resume: keep what has arrived when the download ends early, in ``NAME.part``, and go on from it the next time.
+        durability: ``"process"`` survives the end of the process at any instant; ``"power"`` that of the machine too,
+            at the price of waiting for the disk.
         allow_http_downgrade: follow a redirect from https to http.
+        allow_private_addresses: connect to addresses that are not public, such as 127.0.0.1 and 192.168.0.1.  Set it
+            to False for URLs that strangers choose.
     """
 
     directory: Path | None = None
     filename: str | None = None
     overwrite: Overwrite = False
     checksum: str | None = None
+    mirrors: tuple[str, ...] = field(default=(), repr=False)
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False, hash=False)
     max_bytes: int | None = None
+    rate_limit_bytes_per_s: float | None = None
+    min_rate_bytes_per_s: float | None = None
+    connections: int = 8
+    min_segment_size: int = 4 * 1024 * 1024
+    retries: int = 5
     timeout_s: float = 30.0
     connect_timeout_s: float = 10.0
+    retry_after_limit_s: float = 60.0
     total_timeout_s: float | None = None
+    resume: bool = True
+    durability: Durability = "process"
     allow_http_downgrade: bool = False
+    allow_private_addresses: bool = True
     given: frozenset[str] = field(default=frozenset(), init=False, repr=False, compare=False)
     """The names of the fields that were given; the others show the default."""
 
@@ -170,6 +217,20 @@ def check_seconds(name: str, value: object) -> float:
     return float(value)
 
 
+def check_rate(name: str, value: object) -> float:
+    """Return *value* as a positive, possibly infinite, number of bytes per second.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: zero, negative or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is a number of bytes per second, got {value!r}")
+    if math.isnan(value) or value <= 0:
+        raise ValueError(f"{name} is a positive number of bytes per second, got {value!r}")
+    return float(value)
+
+
 def _directory(name: str, value: object) -> Path | None:
     if value is None:
         return None
@@ -200,6 +261,23 @@ def _overwrite(name: str, value: object) -> Overwrite:
     if value == "unique":
         return "unique"
     raise ValueError(f'{name} is False, True or "unique", got {value!r}')
+
+
+def _mirrors(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"{name} is a sequence of URLs, got {type(value).__name__}")
+    urls = tuple(cast("Sequence[object]", value))
+    for url in urls:
+        if not isinstance(url, str):
+            raise TypeError(f"{name} is a sequence of URLs, got one with {type(url).__name__} in it")
+        check_url(url)
+    return cast("tuple[str, ...]", urls)
+
+
+def _durability(name: str, value: object) -> Durability:
+    if value in ("process", "power"):
+        return value
+    raise ValueError(f'{name} is "process" or "power", got {value!r}')
 
 
 def _boolean(name: str, value: object) -> bool:
@@ -234,6 +312,25 @@ def _bytes_or_none(name: str, value: object) -> int | None:
     return value
 
 
+def _count(least: int) -> Callable[[str, object], int]:
+    def check(name: str, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} is a whole number, got {value!r}")
+        if value < least:
+            raise ValueError(f"{name} is a whole number from {least} up, got {value}")
+        return value
+
+    return check
+
+
+def _rate_or_none(name: str, value: object) -> float | None:
+    return None if value is None else check_rate(name, value)
+
+
+def _seconds_or_zero(name: str, value: object) -> float:
+    return 0.0 if value == 0 and not isinstance(value, bool) else check_seconds(name, value)
+
+
 def _seconds_or_none(name: str, value: object) -> float | None:
     return None if value is None else check_seconds(name, value)
 
@@ -243,12 +340,22 @@ _CHECKS: Final = {
     "filename": _text_or_none,
     "overwrite": _overwrite,
     "checksum": _checksum,
+    "mirrors": _mirrors,
     "headers": _headers,
     "max_bytes": _bytes_or_none,
+    "rate_limit_bytes_per_s": _rate_or_none,
+    "min_rate_bytes_per_s": _rate_or_none,
+    "connections": _count(1),
+    "min_segment_size": _count(1),
+    "retries": _count(0),
     "timeout_s": check_seconds,
     "connect_timeout_s": check_seconds,
+    "retry_after_limit_s": _seconds_or_zero,
     "total_timeout_s": _seconds_or_none,
+    "resume": _boolean,
+    "durability": _durability,
     "allow_http_downgrade": _boolean,
+    "allow_private_addresses": _boolean,
 }
 
 _DEFAULTS: Final[dict[str, object]] = {

@@ -46,6 +46,7 @@ async def run_download(engine: Engine, download: Download) -> None:
         progress=partial(engine.open_meter, download),
         resources=engine.resources,
         can_resume=download.can_resume,
+        rate_limit=partial(engine.open_rate_limit, download),
     )
     result: DownloadResult | None = None
     raised: BaseException | None = None

@@ -88,6 +88,23 @@ class DownloadTask(Generic[ResultT_co]):
         return self._download.retry_of
 
     @property
+    def rate_limit_bytes_per_s(self) -> float | None:
+        """How fast it may receive, beside the manager's limit for all; None: no limit of its own.
+
+        Set it at any time.  It stays set through pause and resume, and wins over the request and over the downloader's
+        own options; :meth:`retry` begins with the request's.
+
+        Raises:
+            TypeError, ValueError: when it is set, to something that is not a positive number or None.
+        """
+        limit = self._download.rate_limit
+        return self._download.request.options.rate_limit_bytes_per_s if limit is None else limit.bytes_per_s
+
+    @rate_limit_bytes_per_s.setter
+    def rate_limit_bytes_per_s(self, limit: float | None) -> None:
+        self._engine.open_rate_limit(self._download).bytes_per_s = limit
+
+    @property
     def attempts(self) -> int:
         """How often it was started: 0 while it has never run, 2 after a pause and a resume.
 

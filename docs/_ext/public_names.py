@@ -148,7 +148,12 @@ def lead_to_public(
     parts = node["reftarget"].split(".")
     for start in range(len(parts)):
         tail = ".".join(parts[start:])
-        found = [name for name in domain.objects if name.startswith("trio_dlm.") and name.endswith(f".{tail}")]
+        # What is documented under its public name is known by that of its module as well.
+        found = [
+            name
+            for name, entry in domain.objects.items()
+            if name.startswith("trio_dlm.") and name.endswith(f".{tail}") and not entry.aliased
+        ]
         # Of two that have a name the nearer is meant.  A method that two classes have is nobody's in particular.
         if len(found) > 1 and start > 0:
             near = {name: shared_parts(name.split("."), parts) for name in found}

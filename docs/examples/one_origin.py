@@ -11,11 +11,9 @@ async def main() -> None:
     with memory_network():
         async with open_memory_origin(plan, body=bytes(4096)) as origin:
             async with trio_dlm.open_manager(directory="fetched") as manager:
-                first = await manager.submit(origin.url())
-                print(await first.wait(), first.progress.received_bytes)
-                saved = await first.retry().result()
-                print(saved.path.name, saved.size_bytes)
-            print([request.target for request in origin.requests])
+                task = await manager.submit(origin.url())
+                print(await task.wait(), task.progress.retries)
+            print([request.header("range") for request in origin.requests])
 
 
 run_in_virtual_world(main)

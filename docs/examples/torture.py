@@ -9,4 +9,5 @@ async def fetch(stage: Stage) -> None:
         await manager.download(stage.url)
 
 
-print(torture(fetch))
+# What has arrived may stay, for the next run to go on from.
+print(torture(fetch, leftovers=["*.part", "*.part.json"]))

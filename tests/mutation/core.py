@@ -71,6 +71,7 @@ TESTS: Final = (
     "manager_order",
     "manager_pause",
     "manager_races",
+    "manager_rate",
     "outcome",
     "registry",
     "run",

@@ -19,6 +19,7 @@ import trio_dlm
 
 from ._demo import demo
 from ._get import get
+from ._probe import probe
 from ._report import in_words
 
 __all__ = ["app", "run_app"]
@@ -34,11 +35,13 @@ def app() -> None:
     \b
     Start with
       trio-dlm demo
+      trio-dlm probe https://example.org/big.iso
       trio-dlm get https://example.org/big.iso
     """  # noqa: D301  (\b is click's mark of a paragraph that is not to be wrapped)
 
 
 app.add_command(get)
+app.add_command(probe)
 app.add_command(demo)
 
 

@@ -31,8 +31,9 @@ from .._records import DownloadRequest, DownloadResult, TaskSnapshot
 from .._status import DownloadStatus
 from .._task import DownloadTask
 from ..downloaders.http import HttpDownloader
+from ..formatting import format_size
 from ._choose import choose_face
-from ._demo_server import Fault, Offer, open_server, sha256_of
+from ._demo_server import DemoServer, Fault, Offer, open_server
 from ._faces import Face
 from ._logs import logging_to
 from ._output import Output
@@ -44,23 +45,29 @@ __all__ = ["demo"]
 
 _KIB: Final = 1024
 
-# Sizes and rates are such that the whole takes about nine seconds: long enough to watch, too short to be bored.
+# Sizes and rates are such that the whole takes about ten seconds: long enough to watch, too short to be bored.
 OFFERS: Final = (
-    Offer("atlas.iso", 3000 * _KIB, 400 * _KIB),
+    Offer("atlas.iso", 6000 * _KIB, 250 * _KIB, connections=4),
     Offer("missing.zip", 0, 1, Fault.MISSING),
     Offer("lecture-1.mp4", 1400 * _KIB, 500 * _KIB),
-    Offer("star-chart.pdf", 600 * _KIB, 300 * _KIB),
+    Offer("torn.tar", 1000 * _KIB, 450 * _KIB, Fault.BREAK),
     Offer("endless.bin", 65_536 * _KIB, 900 * _KIB),
-    Offer("sea-shanties.flac", 1700 * _KIB, 400 * _KIB),
-    Offer("torn.tar", 900 * _KIB, 450 * _KIB, Fault.SHORT),
+    Offer("sea-shanties.flac", 1200 * _KIB, 500 * _KIB, Fault.BUSY),
+    Offer("seeds.csv", 500 * _KIB, 300 * _KIB, Fault.CHANGE),
     Offer("lecture-2.mp4", 1600 * _KIB, 500 * _KIB),
     Offer("silent.img", 800 * _KIB, 400 * _KIB, Fault.STALL),
-    Offer("seeds.csv", 500 * _KIB, 250 * _KIB),
-    Offer("poems.txt", 90 * _KIB, 200 * _KIB),
+    Offer("star-chart.pdf", 600 * _KIB, 300 * _KIB),
+    Offer("poems.txt", 90 * _KIB, 200 * _KIB, Fault.WRONG),
     Offer("map-tiles.tar", 1000 * _KIB, 500 * _KIB),
 )
 CANCELLED: Final = "endless.bin"
 PAUSED: Final = "lecture-2.mp4"
+
+# What no attempt can mend.
+_FATAL: Final = frozenset({Fault.MISSING, Fault.STALL, Fault.WRONG})
+
+# Small enough that a file of a demonstration is worth several connections.
+_MIN_SEGMENT_BYTES: Final = 256 * _KIB
 
 LIMIT: Final = 5
 LOWER_LIMIT: Final = 2
@@ -73,8 +80,9 @@ _TIMEOUT_S: Final = 1.5
 def demo() -> int:
     """Download a dozen files from a server that this command brings along, which takes about ten seconds.
 
-    Three of them fail, as planned; one is cancelled, one paused and resumed, and the limit is changed in between. No
-    network is needed, and nothing is left behind.
+    The server breaks off, is busy, changes a file in the middle, falls silent and sends a wrong file. Three downloads
+    fail, as planned; one is cancelled, one paused and resumed, and the limit is changed in between. No network is
+    needed, and nothing is left behind.
     """
     out, err = Output(sys.stdout), Output(sys.stderr)
     # What fails here is part of the show.
@@ -116,11 +124,11 @@ class _Demo:
 
     async def run(self) -> int:
         """Run it, and return the exit code."""
-        async with open_server({f"/{offer.name}": offer for offer in OFFERS}) as address:
+        async with open_server(*OFFERS) as server:
             batches: list[DownloadBatch] = []
 
             async def submit(manager: DownloadManager) -> DownloadBatch:
-                batches.append(await self._submit(manager, address))
+                batches.append(await self._submit(manager, server.address))
                 return batches[0]
 
             await run_block(
@@ -136,7 +144,7 @@ class _Demo:
                 name = self.interrupts.received.name
                 await self.err.line(f"trio-dlm: the demonstration was stopped by {name}; its files are deleted")
             return 128 + self.interrupts.received
-        return await self._judge(batches[0])
+        return await self._judge(batches[0], server)
 
     async def _submit(self, manager: DownloadManager, address: str) -> DownloadBatch:
         await self.face.say(
@@ -145,7 +153,14 @@ class _Demo:
         return await manager.submit_many(
             DownloadRequest(
                 f"{address}/{offer.name}",
-                DownloadOptions(checksum=sha256_of(offer.name, offer.size_bytes), timeout_s=_TIMEOUT_S),
+                DownloadOptions(
+                    checksum=offer.checksum,
+                    connections=offer.connections,
+                    min_segment_size=_MIN_SEGMENT_BYTES,
+                    # What is fatal here would be tried again elsewhere, which takes longer than anybody would watch.
+                    retries=0 if offer.fault in _FATAL else 3,
+                    timeout_s=_TIMEOUT_S,
+                ),
             )
             for offer in OFFERS
         )
@@ -180,10 +195,10 @@ class _Demo:
         manager.max_concurrent = LIMIT
         await self.face.say(f"from now on {LIMIT} again")
 
-    async def _judge(self, batch: DownloadBatch) -> int:
+    async def _judge(self, batch: DownloadBatch, server: DemoServer) -> int:
         """Compare what happened with what was meant to, and the files with what the server sent."""
         problems: list[str] = []
-        proven = 0
+        whole: set[str] = set()
         for offer, task in zip(OFFERS, batch, strict=True):
             expected = _expected(offer)
             if task.status is not expected:
@@ -191,22 +206,25 @@ class _Demo:
                     f"{offer.name} is {task.status.value}, and was meant to be {expected.value}: {task.reason}"
                 )
             elif expected is DownloadStatus.COMPLETED:
-                path = self.directory / offer.name
-                digest = await trio.to_thread.run_sync(_digest_of_file, path)
-                if digest == sha256_of(offer.name, offer.size_bytes):
-                    proven += 1
+                digest = await trio.to_thread.run_sync(_digest_of_file, self.directory / offer.name)
+                if digest == offer.checksum:
+                    whole.add(offer.name)
                 else:
                     problems.append(f"{offer.name} is {digest}, which is not what the server sent")
-        left = sorted(
-            path.name for path in self.directory.iterdir() if path.name not in {offer.name for offer in OFFERS}
-        )
-        if left:
+        complete = {
+            offer.name for offer, task in zip(OFFERS, batch, strict=True) if task.status is DownloadStatus.COMPLETED
+        }
+        parts = tuple(f"{offer.name}.part" for offer in OFFERS if offer.name not in complete)
+        found = sorted(path.name for path in self.directory.iterdir() if path.name not in complete)
+        if left := [name for name in found if not name.startswith(parts)]:
             problems.append(f"left behind: {', '.join(left)}")
         for problem in problems:
             await self.err.line(f"trio-dlm: {problem}")
+        for words in filter(None, (_story(offer, server) for offer in OFFERS if offer.name in whole)):
+            await self.face.say(words)
+        kept = "of the others only what a later run could go on from" if found else "nothing of the others"
         await self.face.say(
-            f"{proven} files are, byte for byte, what the server meant to send, and nothing else is left; "
-            f"now they are deleted"
+            f"{len(whole)} files are there, byte for byte what the server meant to send, and {kept}; now all is deleted"
         )
         return 1 if problems else 0
 
@@ -214,7 +232,24 @@ class _Demo:
 def _expected(offer: Offer) -> DownloadStatus:
     if offer.name == CANCELLED:
         return DownloadStatus.CANCELLED
-    return DownloadStatus.COMPLETED if offer.fault is Fault.NONE else DownloadStatus.FAILED
+    return DownloadStatus.FAILED if offer.fault in _FATAL else DownloadStatus.COMPLETED
+
+
+def _story(offer: Offer, server: DemoServer) -> str:
+    """Say what the server saw of a download that had more to overcome than its rate, or nothing."""
+    answers = server.answers[offer.name]
+    resumed_at = next((answer.start for answer in answers if answer.start), None)
+    if offer.fault is Fault.BREAK and resumed_at is not None:
+        return f"{offer.name} broke off, and went on from {format_size(resumed_at)}"
+    if offer.fault is Fault.BUSY and answers[-1].status != answers[0].status:
+        return f"{offer.name} was asked for again after {answers[0].status}"
+    if offer.fault is Fault.CHANGE and answers[-1].version != answers[0].version and not answers[-1].start:
+        return f"{offer.name} changed in the middle, and began again"
+    if offer.name == PAUSED and resumed_at is not None:
+        return f"{offer.name} went on after its pause from {format_size(resumed_at)}"
+    if offer.connections > 1 and server.peaks[offer.name] > 1:
+        return f"{offer.name} came over {server.peaks[offer.name]} connections at a time"
+    return ""
 
 
 async def _until(

@@ -40,6 +40,9 @@ SHORTEST_WIDTH: Final = 10
 # What has come and how much it will be, as one column: "1.0 MiB/4.0 MiB".
 OF_TOTAL_WIDTH: Final = 2 * SIZE_WIDTH + 1
 
+# Over how many connections a file comes: "×8".  A hundred of them are more than any server allows.
+PARTS_WIDTH: Final = 3
+
 _PACE: Final = {"rate": RATE_WIDTH, "eta": DURATION_WIDTH}
 
 
@@ -62,6 +65,7 @@ class _Layout:
     fraction: int = 0
     received: int = 0
     of_total: int = 0
+    parts: int = 0
     rate: int = 0
     eta: int = 0
     gap: int = 1
@@ -116,14 +120,17 @@ def _layout(width: int) -> _Layout:
         return _with_name(width, fraction=FRACTION_WIDTH)
     if width < 60:
         return _with_name(width, fraction=FRACTION_WIDTH, rate=RATE_WIDTH)
-    if width < 80:
+    if width < 68:
         return _with_name(width, bar=4, fraction=FRACTION_WIDTH, received=SIZE_WIDTH, **_PACE)
+    if width < 80:
+        return _with_name(width, bar=4, fraction=FRACTION_WIDTH, received=SIZE_WIDTH, parts=PARTS_WIDTH, **_PACE)
+    columns = {"fraction": FRACTION_WIDTH, "parts": PARTS_WIDTH, **_PACE}
     if width < 90:
-        return _with_name(width, bar=10, fraction=FRACTION_WIDTH, received=SIZE_WIDTH, **_PACE)
+        return _with_name(width, bar=10, received=SIZE_WIDTH, **columns)
     if width < 100:
-        return _with_name(width, bar=10, fraction=FRACTION_WIDTH, of_total=OF_TOTAL_WIDTH, **_PACE)
+        return _with_name(width, bar=10, of_total=OF_TOTAL_WIDTH, **columns)
     bar = min(10 + (width - 100) // 3, 40)
-    return _with_name(width, bar=bar, fraction=FRACTION_WIDTH, of_total=OF_TOTAL_WIDTH, **_PACE, gap=2)
+    return _with_name(width, bar=bar, of_total=OF_TOTAL_WIDTH, **columns, gap=2)
 
 
 def _with_name(width: int, *, gap: int = 1, **columns: int) -> _Layout:
@@ -146,12 +153,21 @@ def _line_of(row: Row, layout: _Layout, *, ascii_only: bool) -> Text:
         of_total = f"/{format_size(progress.total_bytes)}" if is_known and layout.of_total else ""
         # The slash stands still; what is on its right ends where it ends.
         cells.append(((received + of_total).ljust(layout.received or layout.of_total), "cyan"))
+    if layout.parts:
+        cells.append((_connections(len(progress.parts), ascii_only=ascii_only).rjust(layout.parts), "dim"))
     cells.extend(_pace(progress, layout))
     line = Text(no_wrap=True, end="")
     for index, (text, style) in enumerate(cells):
         line.append(" " * layout.gap if index else "")
         line.append(text, style)
     return line
+
+
+def _connections(count: int, *, ascii_only: bool) -> str:
+    """Say over how many connections a file comes, if they are several."""
+    if count < 2:
+        return ""
+    return f"{'x' if ascii_only else '×'}{count}" if count < 100 else "99+"
 
 
 def _pace(progress: Progress, layout: _Layout) -> list[tuple[str, str]]:
@@ -164,7 +180,10 @@ def _pace(progress: Progress, layout: _Layout) -> list[tuple[str, str]]:
             pace.append((format_eta(progress.eta_s).rjust(layout.eta), "dim"))
         return pace
     width = layout.rate + (layout.gap + layout.eta if layout.eta else 0)
-    return [(fit(progress.phase.value, width).rjust(width), "yellow")]
+    words = progress.phase.value
+    if progress.phase is DownloadPhase.RETRYING and progress.retries:
+        words = f"waiting for retry {progress.retries}"
+    return [(fit(words, width).rjust(width), "yellow")]
 
 
 def _line_of_all(rows: Sequence[Row], stats: ManagerStats, total: int, *, width: int, is_all_shown: bool) -> Text:

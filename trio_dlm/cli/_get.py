@@ -3,16 +3,18 @@
 Rules that hold here:
 
 - everything that can be wrong with what was typed is found before a socket is opened, and is exit code 2;
-- options are read by :mod:`._options`, joined by :mod:`._plan` and run by :mod:`._run`; this room only names them.
+- options are read by :mod:`._options` and :mod:`._network`, joined by :mod:`._plan` and run by :mod:`._run`; this room
+  only names them.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import trio
@@ -20,19 +22,21 @@ import trio
 from .._block import open_manager
 from .._manager import DownloadManager
 from .._records import DownloadRequest
-from ..downloaders.http import HttpDownloader
 from ._choose import choose_face
 from ._faces import Face
 from ._input_file import Entry, parse_input
-from ._logs import LEVELS, logging_to
-from ._options import basic_credentials, join_headers, parse_checksum, parse_header, parse_seconds, parse_size, reading
+from ._logs import logging_to
+from ._network import log_level_option, network_options, read_network
+from ._options import counting_from, parse_checksum, parse_rate, parse_segment_size, parse_size, parse_wait, reading
 from ._output import Output
-from ._plan import Settings, host_lane, make_requests
+from ._plan import host_lane, make_requests
 from ._report import Tally, stopped_line
 from ._run import LAST_WORDS_S, exit_code_of, run_block
 from ._signals import Interrupts
 
 __all__ = ["get"]
+
+_FOR_ONE_URL: Final = {"filename": "-o", "checksum": "--checksum", "mirrors": "--mirror"}
 
 
 class _Directory(click.Path):
@@ -52,9 +56,10 @@ class _Directory(click.Path):
     "input_files",
     multiple=True,
     metavar="FILE",
-    help="Read more URLs from FILE, one a line; - is standard input. May be given several times. An indented line "
-    "below a URL, such as 'out=NAME', says something of that URL alone: out, dir, checksum, header, overwrite, "
-    "max-bytes, timeout, connect-timeout, allow-http-downgrade. Lines that begin with # are comments.",
+    help="Read more URLs from FILE, one a line, its mirrors behind it after tabs; - is standard input. May be given "
+    "several times. An indented line below a URL, such as 'out=NAME', says something of that URL alone: out, dir, "
+    "checksum, header, overwrite, max-bytes, connections, min-segment-size, limit-rate, min-rate, retries, "
+    "max-retry-wait, no-resume, timeout, connect-timeout, allow-http-downgrade. Lines that begin with # are comments.",
 )
 @click.option(
     "-d",
@@ -86,6 +91,19 @@ class _Directory(click.Path):
     help="Download at most N files at a time from the same host; hosts take turns.",
 )
 @click.option(
+    "-x",
+    "--connections",
+    callback=reading(counting_from(1)),
+    metavar="N",
+    help="Fetch one file over up to N connections, as long as more of them make it faster.  [default: 8]",
+)
+@click.option(
+    "--min-segment-size",
+    callback=reading(parse_segment_size),
+    metavar="SIZE",
+    help="Make no further connection for less than this.  [default: 4M]",
+)
+@click.option(
     "--checksum",
     callback=reading(parse_checksum),
     metavar="ALGO:HEX",
@@ -93,23 +111,17 @@ class _Directory(click.Path):
     "file that is there already and matches is not fetched again.",
 )
 @click.option(
+    "--mirror",
+    "mirrors",
+    multiple=True,
+    metavar="URL",
+    help="Another address of the same file; for one URL. May be given several times. With --checksum, or if the "
+    "servers' own digests agree, they are asked at the same time, otherwise one after the other.",
+)
+@click.option(
     "--overwrite", is_flag=True, help="Replace files that exist. Otherwise they are left alone, which is an error."
 )
 @click.option("--unique", is_flag=True, help="Save beside a file that exists, as in 'name (1).iso'.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    callback=reading(parse_seconds),
-    metavar="SECONDS",
-    help="Give up when a server is silent for so long.  [default: 30]",
-)
-@click.option(
-    "--connect-timeout",
-    "connect_timeout_s",
-    callback=reading(parse_seconds),
-    metavar="SECONDS",
-    help="Give up when there is no connection after so long.  [default: 10]",
-)
 @click.option(
     "--max-bytes",
     callback=reading(parse_size),
@@ -117,30 +129,42 @@ class _Directory(click.Path):
     help="Refuse larger files. SIZE is in bytes, or 10K, 4M, 1.5G (powers of 1024).",
 )
 @click.option(
-    "-H",
-    "--header",
-    "headers",
-    callback=reading(parse_header),
-    multiple=True,
-    metavar="'NAME: VALUE'",
-    help="Send this header, to the hosts that you named and to no other. May be given several times.",
+    "--no-resume",
+    is_flag=True,
+    help="Begin every file from its beginning, and keep nothing of one that does not end well. Otherwise what has "
+    "arrived stays in NAME.part, and the same command goes on from there.",
 )
 @click.option(
-    "--user",
-    metavar="NAME[:PASSWORD]",
-    help="Log in with this name, on hosts whose URL brings no name of its own. Without a password you are asked for "
-    "it, which keeps it out of the list of processes.",
+    "--retries",
+    callback=reading(counting_from(0)),
+    metavar="N",
+    help="Try again up to N times after a failure that may pass; what arrives in between resets the count.  "
+    "[default: 5]",
 )
-@click.option("--allow-http-downgrade", is_flag=True, help="Follow redirects from https to http.")
+@click.option(
+    "--max-retry-wait",
+    "retry_after_limit_s",
+    callback=reading(parse_wait),
+    metavar="SECONDS",
+    help="Give up when a server asks to be left alone for longer (Retry-After).  [default: 60]",
+)
+@click.option(
+    "--limit-rate",
+    callback=reading(parse_rate),
+    metavar="RATE",
+    help="Receive no more than this, all downloads together. RATE is in bytes per second, or 300K, 1.5M, 10M/s.",
+)
+@click.option(
+    "--min-rate",
+    "min_rate_bytes_per_s",
+    callback=reading(parse_rate),
+    metavar="RATE",
+    help="Break off a connection that brings less than this for as long as --timeout, and try again.",
+)
+@network_options
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line instead of words.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but what failed.")
-@click.option(
-    "--log-level",
-    type=click.Choice(LEVELS, case_sensitive=False),
-    default="error",
-    show_default=True,
-    help="Show the library's log from this level up, on standard error.",
-)
+@log_level_option
 @click.pass_context
 def get(
     ctx: click.Context,
@@ -150,10 +174,9 @@ def get(
     input_files: tuple[str, ...],
     max_concurrent: int,
     max_per_host: int | None,
+    limit_rate: int | None,
     overwrite: bool,
     unique: bool,
-    headers: tuple[tuple[str, str], ...],
-    user: str | None,
     as_json: bool,
     quiet: bool,
     log_level: str,
@@ -173,29 +196,23 @@ def get(
       trio-dlm get -d pictures -j 3 -i urls.txt
       trio-dlm get --checksum sha256:00ab… -o app.bin https://example.org/latest
     """  # noqa: D301  (\b is click's mark of a paragraph that is not to be wrapped)
-    # By identity: 0 is a limit.
-    given = {name: value for name, value in fields.items() if value is not None and value is not False}
     try:
         for first, second in (("--overwrite", overwrite), ("--unique", unique)), (("--json", as_json), ("-q", quiet)):
             if first[1] and second[1]:
                 raise ValueError(f"{first[0]} and {second[0]} contradict each other; choose one")
         if overwrite or unique:
-            given["overwrite"] = "unique" if unique else True
+            fields["overwrite"] = "unique" if unique else True
         entries = [Entry(url) for url in urls]
         if input_files.count("-") > 1:
             raise ValueError("standard input can be read once; give -i - once")
         for input_file in input_files:
             entries += parse_input(_read_text(input_file), _name_of(input_file))
-        for name in ("filename", "checksum"):
-            if name in given and len(entries) > 1:
-                option = "-o" if name == "filename" else "--checksum"
+        for name, option in _FOR_ONE_URL.items():
+            if fields[name] and len(entries) > 1:
                 raise ValueError(
                     f"{option} is for one URL, and there are {len(entries)}; an input file (-i) says it for each"
                 )
-        settings = Settings(
-            fields=given, headers=join_headers(headers), authorization=None if user is None else _credentials(user)
-        )
-        downloader = HttpDownloader()
+        downloader, settings = read_network(fields)
         requests = make_requests(entries, settings, downloader)
     except ValueError as exc:
         raise click.UsageError(str(exc), ctx) from None
@@ -203,11 +220,12 @@ def get(
     face = choose_face(out, err, as_json=as_json, quiet=quiet)
     block = open_manager(
         max_concurrent,
-        directory=given.get("directory", "."),
+        directory=settings.fields.get("directory", "."),
         downloader=downloader,
         lane_of=None if max_per_host is None else host_lane,
         max_per_lane=max_per_host,
         failures="keep",
+        rate_limit_bytes_per_s=math.inf if limit_rate is None else limit_rate,
     )
     with logging_to(log_level), Interrupts() as interrupts:
         return trio.run(_fetch, block, requests, face, out, err, interrupts)
@@ -225,7 +243,8 @@ async def _fetch(
     await run_block(block, lambda manager: manager.submit_many(requests), face=face, tally=tally, interrupts=interrupts)
     if interrupts.received is not None:
         with trio.move_on_after(LAST_WORDS_S):
-            await err.line(stopped_line(interrupts.received, tally))
+            keeps = any(request.options.resume for request in requests)
+            await err.line(stopped_line(interrupts.received, tally, keeps=keeps))
     elif out.problem is not None:
         await err.line(f"trio-dlm: standard output could not be written ({out.problem}), so what is there is not all")
         return 1
@@ -254,12 +273,3 @@ def _read_text(input_file: str) -> str:
         raise ValueError("standard input is closed, so -i - has nothing to read") from None
     except UnicodeDecodeError:
         raise ValueError(f"{_name_of(input_file)} is not UTF-8 text") from None
-
-
-def _credentials(user: str) -> str:
-    name, colon, password = user.partition(":")
-    if not colon:
-        if sys.stdin is None or not sys.stdin.isatty():
-            raise ValueError("--user without a password asks for it, which takes a terminal; write NAME:PASSWORD")
-        password = click.prompt(f"Password of {name}", hide_input=True, err=True)
-    return basic_credentials(name, password)

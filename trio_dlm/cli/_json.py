@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, final
 
@@ -95,6 +96,7 @@ def as_object(snapshot: TaskSnapshot, *, event: str) -> dict[str, Any]:
         "rate_bytes_per_s": _rounded(progress.rate_bytes_per_s, 1),
         "eta_s": _rounded(progress.eta_s, 1),
         "retries": progress.retries,
+        "parts": [asdict(part) for part in progress.parts],
         "attempts": snapshot.attempts,
         "path": None if result is None else os.fspath(result.path),
         "size_bytes": None if result is None else result.size_bytes,

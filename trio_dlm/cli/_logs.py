@@ -3,7 +3,8 @@
 Rules that hold here:
 
 - only the library's own logger is shown: those of the HTTP client write addresses with their secrets;
-- a record is one line; the traceback of somebody's code is shown to those who asked for ``debug``;
+- a record is one line, in the words of the command line; the traceback of somebody's code is shown to those who asked
+  for ``debug``;
 - a record may come from any thread.
 """
 
@@ -16,7 +17,7 @@ from contextlib import contextmanager
 from typing import Final, final
 
 from .._context import logger
-from ._report import one_line
+from ._report import as_options, one_line
 
 __all__ = ["LEVELS", "logging_to", "redirected"]
 
@@ -34,7 +35,7 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line, or with its traceback below if everything is wanted."""
         # Not logging's own: that would keep the traceback's text on the record for every other handler.
-        line = f"trio-dlm: {record.levelname.lower()}: {one_line(record.getMessage())}"
+        line = f"trio-dlm: {record.levelname.lower()}: {as_options(one_line(record.getMessage()))}"
         if record.exc_info and logger.level <= logging.DEBUG:
             return f"{line}\n{self.formatException(record.exc_info)}"
         return line

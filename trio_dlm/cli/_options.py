@@ -10,22 +10,29 @@ Rules that hold here:
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 import click
 
 from .._options import Checksum, DownloadOptions, check_seconds
+from ..downloaders.http.client._client_settings import ClientSettings
 from ..formatting import parse_size
 
 __all__ = [
     "basic_credentials",
+    "counting_from",
     "join_headers",
     "parse_boolean",
     "parse_checksum",
     "parse_header",
+    "parse_proxy",
+    "parse_rate",
     "parse_seconds",
+    "parse_segment_size",
     "parse_size",
+    "parse_wait",
     "reading",
 ]
 
@@ -59,6 +66,58 @@ def parse_seconds(text: str) -> float:
         return check_seconds("this", seconds)
     except ValueError:
         raise ValueError(f"it takes a number of seconds above 0, got {text!r}") from None
+
+
+def parse_wait(text: str) -> float:
+    """Read a number of seconds that may be 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise ValueError(f"it takes a number of seconds from 0 up, got {text!r}")
+    return seconds
+
+
+def parse_rate(text: str) -> int:
+    """Read a positive number of bytes per second: ``300K``, ``1.5M/s``, ``10MiB/s``."""
+    try:
+        rate = parse_size(text.strip().removesuffix("/s"))
+    except ValueError:
+        rate = 0
+    if not rate:
+        raise ValueError(
+            f"a rate is a number of bytes per second above 0, or one with K, M, G (powers of 1024), got {text!r}; "
+            f"write 300K, 1.5M or 10MiB/s"
+        )
+    return rate
+
+
+def parse_segment_size(text: str) -> int:
+    """Read a size that is at least one byte."""
+    size = parse_size(text)
+    if not size:
+        raise ValueError(f"it takes a size of at least one byte, got {text!r}")
+    return size
+
+
+def counting_from(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number from *least* up."""
+
+    def parse(text: str) -> int:
+        # int() also takes "1_000", " 7" and digits of other scripts.
+        number = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
+        if number < least:
+            raise ValueError(f"it takes a whole number from {least} up, got {text!r}")
+        return number
+
+    return parse
+
+
+def parse_proxy(text: str) -> str:
+    """Read the address of a proxy, whose password is not repeated in a message."""
+    ClientSettings(proxy=text)
+    return text
 
 
 def parse_boolean(text: str) -> bool:

@@ -2,7 +2,8 @@
 
 Rules that hold here:
 
-- one line when a download starts and one when it ends, without a control character;
+- one line when a download starts, one for each time that it tries again, and one when it ends, all without a control
+  character;
 - what fails is said on stderr and only there, at once, so that ``2>&1`` shows it in its place and once.
 """
 
@@ -38,6 +39,8 @@ class PlainFace:
         self._err = err
         # The last status that was said of each download that has not ended.
         self._said: dict[str, DownloadStatus] = {}
+        # How many retries of its present run were said.
+        self._retries: dict[str, int] = {}
         self._is_stopping = False
 
     @asynccontextmanager
@@ -46,9 +49,11 @@ class PlainFace:
         yield
 
     async def show(self, snapshot: TaskSnapshot) -> None:
-        """Say that a download has started, paused or ended; progress goes without saying."""
+        """Say that a download has started, tries again, was paused or has ended; progress goes without saying."""
         status = snapshot.status
         said = self._said.get(snapshot.correlation_id)
+        if status is said is DownloadStatus.DOWNLOADING:
+            await self._show_retry(snapshot)
         if status is said or (status is DownloadStatus.PENDING and said is None):
             return
         if status is DownloadStatus.CANCELLED and self._is_stopping:
@@ -63,15 +68,22 @@ class PlainFace:
             assert snapshot.result is not None
             # "…, was there already as big.iso", or "…, saved as big.iso".
             verb = "" if snapshot.result.reused else ", saved"
-            await self._out.line(f"{format_line(snapshot, width=LINE_WIDTH)}{verb} as {shown_path(snapshot)}")
+            await self._out.line(f"{short_line(snapshot, LINE_WIDTH)}{verb} as {shown_path(snapshot)}")
         elif status is DownloadStatus.PENDING:
             await self._out.line(f"{format_name(snapshot)}: queued again")
         elif status is not DownloadStatus.DOWNLOADING:
             await self._out.line(short_line(snapshot, LINE_WIDTH))
+        self._retries.pop(snapshot.correlation_id, None)
         if status.is_final:
             self._said.pop(snapshot.correlation_id, None)
         else:
             self._said[snapshot.correlation_id] = status
+
+    async def _show_retry(self, snapshot: TaskSnapshot) -> None:
+        retries = snapshot.progress.retries
+        if retries > self._retries.get(snapshot.correlation_id, 0):
+            self._retries[snapshot.correlation_id] = retries
+            await self._out.line(format_line(snapshot, width=LINE_WIDTH))
 
     async def say(self, line: str) -> None:
         """Say *line*."""

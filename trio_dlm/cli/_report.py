@@ -17,13 +17,14 @@ from dataclasses import dataclass, field, replace
 from typing import Final, cast, final
 
 from .._errors import TrioDlmError
-from .._records import ManagerStats, TaskSnapshot
+from .._records import ManagerStats, Progress, TaskSnapshot
 from .._status import DownloadStatus
-from ..formatting import format_line, format_name, format_size, format_url
+from ..formatting import MIN_LINE_WIDTH, format_line, format_name, format_size, format_url
 
 __all__ = [
     "MAX_ERROR_LENGTH",
     "Tally",
+    "after_retries",
     "as_options",
     "counts_in_words",
     "error_line",
@@ -44,6 +45,7 @@ _JOINERS: Final = "\u200c\u200d"
 _WORDS: Final = {
     "headers={'Authorization': …}": "--user NAME",
     ", or pass client=AsyncClient(verify=…)": "",
+    "check SSL_CERT_FILE, SSL_CERT_DIR": "check --ca-file, --proxy, SSL_CERT_FILE, SSL_CERT_DIR",
     "headers= and what the client adds": "your -H options",
     "headers=": "-H",
     "overwrite=True": "--overwrite",
@@ -53,8 +55,15 @@ _WORDS: Final = {
     "filename=": "-o",
     "directory=": "-d",
     "allow_http_downgrade=True": "--allow-http-downgrade",
+    "allow_private_addresses=False": "--deny-private-addresses",
+    "allow_private_addresses=True": "leaving out --deny-private-addresses",
     "max_bytes=": "--max-bytes ",
     "max_bytes": "--max-bytes",
+    "min_segment_size": "--min-segment-size",
+    "rate_limit_bytes_per_s": "--limit-rate",
+    "min_rate_bytes_per_s": "--min-rate",
+    "retry_after_limit_s=": "--max-retry-wait ",
+    "retry_after_limit_s": "--max-retry-wait",
     "connect_timeout_s": "--connect-timeout",
     "timeout_s": "--timeout",
     "max_concurrent": "--max-concurrent",
@@ -131,23 +140,36 @@ def reason_of(snapshot: TaskSnapshot) -> str | None:
     return as_options(one_line(snapshot.reason).removeprefix(f"{snapshot.url}: "))
 
 
+def after_retries(progress: Progress) -> str:
+    """Return how often it took another attempt, ``"after 2 retries"``, or nothing."""
+    if not progress.retries:
+        return ""
+    return "after 1 retry" if progress.retries == 1 else f"after {progress.retries} retries"
+
+
 def short_line(snapshot: TaskSnapshot, width: int) -> str:
     """Return what became of a download, without its address, in at most *width* characters where there is a choice.
 
     A reason keeps its beginning, which says what happened, and loses its end, which says what to do.
     """
-    if snapshot.status is not DownloadStatus.FAILED:
-        return format_line(replace(snapshot, reason=reason_of(snapshot)), width=width)
-    line = f"{format_name(snapshot, max(width // 3, 1))} failed: {reason_of(snapshot)}"
-    return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
+    again = after_retries(snapshot.progress)
+    if snapshot.status is DownloadStatus.FAILED:
+        line = f"{format_name(snapshot, max(width // 3, 1))} failed{again and f' {again}'}: {reason_of(snapshot)}"
+        return line if len(line) <= width else line[: max(width - 1, 0)] + "…"
+    again = f", {again}" if again and snapshot.status is DownloadStatus.COMPLETED else ""
+    if len(again) > width - MIN_LINE_WIDTH:
+        again = ""
+    return format_line(replace(snapshot, reason=reason_of(snapshot)), width=width - len(again)) + again
 
 
 def error_line(snapshot: TaskSnapshot) -> str:
     """Return the line about a download that failed: which URL, what went wrong, what to do."""
     reason = reason_of(snapshot) or "no reason is known"
+    again = after_retries(snapshot.progress)
     # What came out of somebody's code, not out of ours: what to do is not in it.
     advice = "" if isinstance(snapshot.error, TrioDlmError) else "; try again, and report it if it happens again"
-    return f"trio-dlm: {format_url(snapshot.url, MAX_ERROR_LENGTH // 2)}: {reason[:MAX_ERROR_LENGTH]}{advice}"
+    shown = format_url(snapshot.url, MAX_ERROR_LENGTH // 2)
+    return f"trio-dlm: {shown}: {again and f'{again}: '}{reason[:MAX_ERROR_LENGTH]}{advice}"
 
 
 def counts_in_words(stats: ManagerStats, total: int, *, is_short: bool = False) -> str:
@@ -167,15 +189,22 @@ def summary_line(stats: ManagerStats, total: int) -> str:
     return f"{counts_in_words(stats, total)}; {format_size(stats.bytes_received)} received"
 
 
-def stopped_line(number: signal.Signals, tally: Tally) -> str:
-    """Return what a signal left behind, and what is resumable of it."""
+def stopped_line(number: signal.Signals, tally: Tally, *, keeps: bool) -> str:
+    """Return what a signal left behind, and what is resumable of it.
+
+    Args:
+        number: the signal.
+        tally: how the downloads ended.
+        keeps: what has arrived was kept where that is of use, as the library does unless told otherwise.
+    """
     unfinished = tally.unfinished
     if not unfinished:
         return f"trio-dlm: stopped by {number.name}; nothing was unfinished"
-    what, verb = (
-        ("1 unfinished download", "starts") if unfinished == 1 else (f"{unfinished} unfinished downloads", "start")
+    what = "1 download is unfinished" if unfinished == 1 else f"{unfinished} downloads are unfinished"
+    # Of some servers nothing can be kept, and what was queued has nothing.
+    consequence = (
+        "what could be kept is in NAME.part, and the same command goes on from there"
+        if keeps
+        else "nothing of that was kept (--no-resume), and the same command begins it again"
     )
-    return (
-        f"trio-dlm: stopped by {number.name}; {what} {verb} again from the beginning next time, since this version "
-        f"resumes nothing; no part files were left"
-    )
+    return f"trio-dlm: stopped by {number.name}; {what}: {consequence}"

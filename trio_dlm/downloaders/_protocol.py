@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, final, runtim
 
 from .._meter import ProgressMeter
 from .._options import DownloadOptions
+from .._rate import RateLimit
 from .._records import DownloadRequest, DownloadResult
 from .._urls import redact_url
 
@@ -42,7 +43,17 @@ class DownloadJob:
             ``progress.received_bytes``.
     """
 
-    __slots__ = ("_progress", "attempt", "can_resume", "correlation_id", "directory", "options", "request", "resources")
+    __slots__ = (
+        "_progress",
+        "_rate_limit",
+        "attempt",
+        "can_resume",
+        "correlation_id",
+        "directory",
+        "options",
+        "request",
+        "resources",
+    )
 
     def __init__(
         self,
@@ -54,6 +65,7 @@ class DownloadJob:
         progress: ProgressMeter | Callable[[], ProgressMeter],
         resources: Any,
         can_resume: bool = False,
+        rate_limit: RateLimit | Callable[[], RateLimit] = RateLimit,
     ) -> None:
         self.request = request
         self.options: DownloadOptions = request.options
@@ -61,6 +73,7 @@ class DownloadJob:
         self.correlation_id = correlation_id
         self.attempt = attempt
         self._progress = progress
+        self._rate_limit = rate_limit
         self.resources = resources
         self.can_resume = can_resume
 
@@ -71,10 +84,22 @@ class DownloadJob:
             self._progress = self._progress()
         return self._progress
 
+    @property
+    def rate_limit(self) -> RateLimit:
+        """What to ask before each read.  Made when it is first looked at; without a limit it lets all through."""
+        if not isinstance(self._rate_limit, RateLimit):
+            self._rate_limit = self._rate_limit()
+        return self._rate_limit
+
     def close(self) -> None:
-        """The run is over.  Code that looks at ``progress`` for the first time now finds one that counts nothing."""
+        """The run is over.
+
+        Code that looks at ``progress`` or ``rate_limit`` for the first time now finds one that counts nothing.
+        """
         if not isinstance(self._progress, ProgressMeter):
             self._progress = _CLOSED_METER
+        if not isinstance(self._rate_limit, RateLimit):
+            self._rate_limit = RateLimit
 
     @property
     def url(self) -> str:

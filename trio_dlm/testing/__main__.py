@@ -121,7 +121,7 @@ def _checks_of_ours(settings: hypothesis.settings) -> dict[str, Callable[[], obj
     return {
         "the manager, by random programs": lambda: check_manager(open_manager, settings=settings),
         "the HTTP downloader, by random faults": lambda: check_downloader(HttpDownloader, settings=settings),
-        "both, by cancels and failing files": lambda: torture(fetch),
+        "both, by cancels and failing files": lambda: torture(fetch, leftovers=["*.part", "*.part.json"]),
     }
 
 

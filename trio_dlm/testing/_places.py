@@ -21,7 +21,7 @@ _OTHERS: Final = frozenset({"trio", "outcome"})
 
 
 def innermost(frames: Iterable[tuple[FrameType, int]]) -> str:
-    """Return the first of *frames* that its author can change, such as ``http/_disk.py:268 append``.
+    """Return the first of *frames* that its author can change, such as ``files/_part.py:268 write``.
 
     Args:
         frames: with the line that each is at, the innermost first.

@@ -11,6 +11,8 @@ Rules that hold here:
 from __future__ import annotations
 
 import contextlib
+import os
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack, final
 
@@ -20,14 +22,17 @@ from ..._options import DownloadOptions, DownloadOptionsFields
 from ..._records import DownloadRequest, DownloadResult
 from .._protocol import DownloadJob
 from .._time_limit import run_within
-from ._address import Address, parse_address
-from ._client import Client, open_client
-from ._names import check_filename
-from ._plan import check_request_headers
+from ._probing import RemoteFile, probe
 from ._transfer import transfer
+from .client._client import Client, open_client
+from .client._client_settings import ClientSettings
+from .rules._address import Address, parse_address
+from .rules._asking import check_request_headers
+from .rules._budget import HostBudget
+from .rules._names import check_filename
 
 if TYPE_CHECKING:
-    from ._client import AnyAsyncClient
+    from .client._client import AnyAsyncClient
 
 __all__ = ["HttpDownloader"]
 
@@ -49,20 +54,39 @@ class HttpDownloader:
     Args:
         client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` with whatever it was given: proxy, certificates,
             auth, cookies, hooks, HTTP/2.  Its limits of time and its redirects are not used; its pool should have room
-            for as many connections as downloads run at once.  It stays yours to close.  Left alone, a client of the
-            downloader's own, without cookies and with a connection for every request, which heeds the proxy variables
-            of the environment and ``SSL_CERT_FILE``.
+            for ``connections`` of every download that runs at once.  It stays yours to close.  Left alone, a client of
+            the downloader's own, without cookies and with a connection for every request, which heeds the proxy
+            variables of the environment and ``SSL_CERT_FILE``.
+        proxy: for the client of its own: the address of a proxy for all requests, in place of those that the
+            environment names.
+        http2: for the client of its own: speak HTTP/2 with servers that offer it (takes the package ``h2``).
+        ca_file: for the client of its own: trust the authorities in this PEM file, in place of the system's.
         defaults: options for every download that it runs, below those of the manager's and of the request.
+
+    Raises:
+        TypeError: both a client, and what is for one of its own.
     """
 
-    def __init__(self, *, client: AnyAsyncClient | None = None, **defaults: Unpack[DownloadOptionsFields]) -> None:
+    def __init__(
+        self,
+        *,
+        client: AnyAsyncClient | None = None,
+        proxy: str | None = None,
+        http2: bool = False,
+        ca_file: str | os.PathLike[str] | None = None,
+        **defaults: Unpack[DownloadOptionsFields],
+    ) -> None:
         self._given_client = client
+        self._settings = ClientSettings(proxy=proxy, http2=http2, ca_file=None if ca_file is None else Path(ca_file))
+        if client is not None and self._settings != ClientSettings():
+            raise TypeError("proxy, http2 and ca_file are for a client of the downloader's own; give them to yours")
         self._defaults = DownloadOptions(**defaults)
         if self._defaults.filename is not None:
             check_filename(self._defaults.filename)
         check_request_headers(self._defaults.headers)
         self._client: Client | None = None
         self._limiter = trio.CapacityLimiter(_MAX_FILE_THREADS)
+        self._budget = HostBudget(trio.current_time)
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -77,7 +101,7 @@ class HttpDownloader:
                 "this HttpDownloader is open already: pass it to submit(downloader=…), which opens nothing, "
                 "or give open_manager() one that is not open"
             )
-        self._client = await self._stack.enter_async_context(open_client(self._given_client))
+        self._client = await self._stack.enter_async_context(open_client(self._given_client, self._settings))
         return self
 
     async def __aexit__(
@@ -97,18 +121,19 @@ class HttpDownloader:
         """
         self._check(request.url, request.options)
 
-    def _check(self, url: str, given: DownloadOptions) -> tuple[Address, DownloadOptions]:
-        address = parse_address(url)
+    def _check(self, url: str, given: DownloadOptions) -> tuple[list[Address], DownloadOptions]:
         options = given.over(self._defaults)
+        addresses = [parse_address(each) for each in (url, *options.mirrors)]
         if options.filename is not None:
             check_filename(options.filename)
         check_request_headers(options.headers)
-        return address, options
+        return addresses, options
 
     async def download(self, job: DownloadJob) -> DownloadResult:
-        """Fetch ``job.url`` in one stream.
+        """Fetch ``job.url``: on several connections while they pay, again after failures that may pass, whole or not.
 
-        Cancelling it deletes the part file and closes the connection.
+        Cancelling it closes the connections.  What has arrived stays as ``NAME.part`` with ``NAME.part.json`` if a
+        later run can go on from it and ``resume`` is left on; otherwise it is deleted.
 
         Raises:
             TransferError: the file could not be had; the class says why.
@@ -120,24 +145,46 @@ class HttpDownloader:
         return await run_within(limit_s, job, self._download)
 
     async def _download(self, job: DownloadJob) -> DownloadResult:
-        if self._client is None:
-            raise RuntimeError(
-                "this HttpDownloader is not open; use it within `async with HttpDownloader() as downloader:`"
-            )
-        address, options = self._check(job.url, job.options)
+        client = self._opened()
+        addresses, options = self._check(job.url, job.options)
         directory = job.directory
         # Where the request named none this is the manager's, a weaker layer than this downloader's.
         if job.options.directory is None and self._defaults.directory is not None:
             directory = self._defaults.directory
+        job.rate_limit.default_to(options.rate_limit_bytes_per_s)
         return await transfer(
-            address,
-            url=job.url,
+            job,
+            addresses,
             options=options,
             directory=directory,
-            progress=job.progress,
-            client=self._client,
+            client=client,
+            budget=self._budget,
             limiter=self._limiter,
         )
+
+    async def probe(self, url: str, **fields: Unpack[DownloadOptionsFields]) -> RemoteFile:
+        """Ask for *url* as a download would, look at the reply, and fetch nothing of it.
+
+        Cancelling it closes the connection.
+
+        Args:
+            url: what would be downloaded.
+            fields: options, as ``submit`` takes them.
+
+        Raises:
+            TransferError: it could not be had; the class says why.
+            RuntimeError: the downloader is not open.
+        """
+        client = self._opened()
+        (address, *_), options = self._check(url, DownloadOptions(**fields))
+        return await probe(address, url=url, options=options, client=client)
+
+    def _opened(self) -> Client:
+        if self._client is None:
+            raise RuntimeError(
+                "this HttpDownloader is not open; use it within `async with HttpDownloader() as downloader:`"
+            )
+        return self._client
 
     def __repr__(self) -> str:
         state = "open" if self._client is not None else "closed"

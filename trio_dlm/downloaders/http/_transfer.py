@@ -1,147 +1,320 @@
-"""One download over HTTP, from the request to the published file.
+"""One run of one download over HTTP, from the first request to the published file.
 
 Rules that hold here:
 
-- nothing is decided here: what to ask and what to believe is :mod:`._plan`, what the file is called :mod:`._names`,
-  when a name may be taken :mod:`._partfile`, what an exception of the client means :mod:`._client`;
-- a name that is known before the request is taken before the request;
-- progress is reported for every read, and only for bytes of the file.
+- what to ask, what a reply delivers, whether to try again and what the file is called is decided in :mod:`.rules`; this
+  room carries it out, one opening request after the other;
+- a plain request for the whole, in one stream, settles what ranged replies disagree about; once a run;
+- sources are tried in turn, and what one has brought counts for the next only if it is proven to be the same.
 
-One stream for now; what resumes, retries and splits will call :func:`_follow` for each request of its own.
+Source:
+    RFC 9110 sections 13.1.1 (If-Match), 14.2 and 15.5.17 (a range may be refused, and that says nothing of the file).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 import trio
 
-from ..._meter import ProgressMeter
+from ..._context import logger
+from ..._errors import (
+    ChecksumMismatchError,
+    DownloadTimeoutError,
+    HttpStatusError,
+    IncompleteBodyError,
+    InvalidNameError,
+    StalledError,
+    StorageError,
+    TargetExistsError,
+    TooLargeError,
+    TransferError,
+    UnusableReplyError,
+)
 from ..._options import Checksum, DownloadOptions
 from ..._records import DownloadResult
 from ..._status import DownloadPhase
-from . import _plan
-from ._address import Address
-from ._client import BATCH_BYTES, Client, Exchange
-from ._names import choose_name
-from ._partfile import ExistingFile, PartFile, open_target
+from .._protocol import DownloadJob
+from ._asker import Asker, Source
+from ._errand import Errand
+from ._finishing import finish, reuse
+from ._receiving import Receiver
+from ._target import Target
+from .client._client import Client
+from .client._exchange import Exchange
+from .rules._address import Address
+from .rules._asking import FROM_THE_START, WHOLE, Ask
+from .rules._believing import REFUSED_FOR_THE_RANGE, Delivery, believe
+from .rules._board import NO_END
+from .rules._budget import HostBudget
+from .rules._framing import check_size
+from .rules._names import choose_name
+from .rules._retrying import Patience
 
 __all__ = ["transfer"]
 
+# When more than this is held and a server sends all of it again, it is asked once more for the rest alone.
+_WORTH_INSISTING_BYTES: Final = 16 * 1024 * 1024
+
+# Replies in a row that bring nothing but knowledge: a name, a part that lies there, a validator.  There are not as many
+# things to be learned; whoever gets here goes round in a circle.
+_MOST_FRUITLESS: Final = 5
+
+# Waits are drawn by chance, so that many clients of one server do not come back together.
+_draw = random.random
+
+# What no other source of the same file would help against.
+_OUR_SIDE: Final = (StorageError, TargetExistsError, InvalidNameError, TooLargeError)
+
 
 async def transfer(
-    address: Address,
+    job: DownloadJob,
+    addresses: Sequence[Address],
     *,
-    url: str,
     options: DownloadOptions,
     directory: Path,
-    progress: ProgressMeter,
     client: Client,
+    budget: HostBudget,
     limiter: trio.CapacityLimiter,
 ) -> DownloadResult:
-    """Fetch *address* into *directory*.
+    """Fetch the file that all *addresses* have into *directory*.
 
-    Cancelling it deletes the part file and closes the connection.  If it is cancelled while the file gets its name, it
-    returns all the same.
+    Cancelling it closes the connections and keeps what can be gone on from, if ``options.resume`` says so.  If it is
+    cancelled while the file gets its name, it returns all the same.
 
     Args:
-        address: what *url* says.
-        url: as the user wrote it; a name may be taken from it.
+        job: the run; its progress, rate limit and ``can_resume`` are used.
+        addresses: the URL's, then those of its mirrors.
         options: the user's, all layers together.
         directory: absolute; made if it is missing.
-        progress: where to report to.
         client: what to ask with.
+        budget: how much is tried again at each origin, by all downloads together.
         limiter: counts the threads that touch files.
 
     Raises:
         TransferError: the file could not be had; the class says why.
     """
-    checksum = None if options.checksum is None else Checksum.parse(options.checksum)
+    # Of two that name an origin the first gives the credentials.
+    named = {address.origin: address.basic for address in reversed(addresses)}
+    errand = Errand(
+        job=job,
+        options=options,
+        directory=directory,
+        sources=tuple(map(Source, addresses)),
+        asker=Asker(client, options, named, job.rate_limit),
+        limiter=limiter,
+        checksum=None if options.checksum is None else Checksum.parse(options.checksum),
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        target = Target(errand, stack)
+        await target.prepare()
+        return await _Run(errand, target, budget).fetch()
 
-    def target(name: str, size_bytes: int | None) -> contextlib.AbstractAsyncContextManager[PartFile | ExistingFile]:
-        return open_target(
-            directory,
-            name,
-            overwrite=options.overwrite,
-            checksum=checksum,
-            size_bytes=size_bytes,
-            url=address.shown,
-            limiter=limiter,
+
+@final
+class _Run:
+    """The requests of one run, one after the other."""
+
+    def __init__(self, errand: Errand, target: Target, budget: HostBudget) -> None:
+        self._errand = errand
+        self._options = errand.options
+        self._progress = errand.job.progress
+        self._target = target
+        self._budget = budget
+        self._receiver = Receiver(errand, target)
+        # What is tried once with each source.
+        self._is_plain = False
+        self._insisted = False
+
+    async def fetch(self) -> DownloadResult:
+        """Fetch the file from the first source that has it."""
+        failures: list[tuple[Source, TransferError]] = []
+        for source in self._errand.sources:
+            self._is_plain = self._insisted = False
+            try:
+                return await self._fetch_from(source)
+            except _OUR_SIDE:
+                raise
+            except TransferError as exc:
+                failures.append((source, exc))
+                if source is not self._errand.sources[-1]:
+                    logger.warning("%s; the next mirror is tried", exc)
+        (_, first), *others = failures
+        for source, other in others:
+            first.add_note(f"mirror {source.address.shown}: {other}")
+        raise first
+
+    async def _fetch_from(self, source: Source) -> DownloadResult:
+        patience = Patience(
+            self._options.retries, self._options.retry_after_limit_s, high_water=self._target.proven_bytes
+        )
+        fruitless = 0
+        while True:
+            held_before = self._target.proven_bytes
+            ask = self._next_ask(source)
+            try:
+                result = await self._attempt(source, ask)
+            except TransferError as error:
+                if await self._falls_back(error, ask, source):
+                    logger.info("%s; one plain request settles it", error)
+                    wait_s = _draw()
+                else:
+                    try:
+                        patience, wait_s = patience.after(error, held_bytes=self._target.proven_bytes, draw=_draw())
+                        self._charge(source, error, has_gained=self._target.proven_bytes > held_before)
+                    except TransferError:
+                        if not self._is_last_resort(error, ask):
+                            raise
+                        wait_s = _draw()
+                    logger.info("%s; trying again in %.1f s", error, wait_s)
+                await self._wait(wait_s)
+                continue
+            if result is not None:
+                self._budget.note_success((source.final or source.address).origin)
+                return result
+            fruitless = 0 if self._target.proven_bytes > held_before else fruitless + 1
+            if fruitless > _MOST_FRUITLESS:
+                raise UnusableReplyError(
+                    url=source.address.shown, problem="its replies lead nowhere", advice="try another source"
+                )
+
+    def _charge(self, source: Source, error: TransferError, *, has_gained: bool) -> None:
+        """Count a failure against what may be tried again at one host."""
+        origin = (source.final or source.address).origin
+        if has_gained:
+            self._budget.note_success(origin)
+            return
+        # The way from the beginning may lead elsewhere by now.
+        source.final = None
+        if isinstance(error, HttpStatusError) and error.retry_after_s is not None:
+            # It says itself when it wants to be asked again, and that is heeded.
+            return
+        self._budget.note_failure(origin)
+        if not self._budget.may_retry(origin):
+            error.add_note(f"It was not tried again, since too much has failed at {origin.host} lately.")
+            logger.warning("%s is not asked again now: too much has failed there lately", origin.host)
+            raise error
+
+    def _is_last_resort(self, error: TransferError, ask: Ask) -> bool:
+        """Whether to ask plainly, since a server never answers when it is asked for a rest."""
+        is_silent = isinstance(error, DownloadTimeoutError) and not isinstance(error, StalledError)
+        if self._is_plain or not is_silent or not ask.start:
+            return False
+        self._is_plain = True
+        return True
+
+    async def _wait(self, seconds: float) -> None:
+        self._progress.phase = DownloadPhase.RETRYING
+        self._progress.retries += 1
+        await trio.sleep(seconds)
+        self._progress.phase = DownloadPhase.CONNECTING
+
+    async def _falls_back(self, error: TransferError, ask: Ask, source: Source) -> bool:
+        """Whether a plain request may settle *error*, once a source.  What is in doubt is dropped, also if not."""
+        match error:
+            case ChecksumMismatchError():
+                await self._target.forget()
+                may_settle = self._receiver.is_joined
+            case TooLargeError():
+                await self._target.forget()
+                may_settle = False
+            case IncompleteBodyError(is_malformed=True):
+                await self._target.forget()
+                may_settle = ask.is_ranged
+            case UnusableReplyError(is_disagreement=True):
+                # Also if it is asked plainly already: the next attempt would meet the same contradiction.  But what is
+                # held of another source is not what this one contradicts.
+                if source.version is not None or len(self._errand.sources) == 1:
+                    await self._target.forget()
+                may_settle = True
+            case HttpStatusError() if ask.is_ranged and error.status in REFUSED_FOR_THE_RANGE:
+                may_settle = True
+                # Otherwise what is held is dropped when the answer to the plain request says so.
+                if error.status == 416:
+                    await self._target.forget()
+            case _:
+                return False
+        if self._is_plain or not may_settle:
+            return False
+        self._is_plain = True
+        return True
+
+    def _next_ask(self, source: Source) -> Ask:
+        held = self._target.held_of(source)
+        if self._is_plain:
+            return WHOLE
+        if held is None or source.version is None:
+            return FROM_THE_START if self._options.connections > 1 else WHOLE
+        version, spans = held
+        missing = spans.missing(NO_END if version.total is None else version.total)
+        if not missing:
+            # It is complete, and nothing will be asked for.
+            return WHOLE
+        (start, stop), *_ = missing
+        return Ask(
+            is_ranged=True,
+            start=start,
+            stop=None if stop == NO_END else stop,
+            condition=source.version.validator,
+            must_match=self._insisted
+            and source.version.validator is not None
+            and source.version.validator.kind == "etag",
         )
 
-    if options.filename is not None:
-        async with target(options.filename, None) as taken:
-            if isinstance(taken, ExistingFile):
-                return await _reuse(taken, checksum, progress)
-            async with _follow(address, options, client) as (exchange, length):
-                # A small file that does not fit is refused by the first write.
-                if length is not None and length > BATCH_BYTES:
-                    await taken.check_room(length)
-                return await _pour(exchange, length, taken, options, progress)
-    async with _follow(address, options, client) as (exchange, length):
-        name = choose_name(
-            filename=None,
-            disposition=exchange.head.first("content-disposition"),
-            url=url,
-            final_url=exchange.head.address.url,
-        )
-        async with target(name, length) as taken:
-            if isinstance(taken, PartFile):
-                return await _pour(exchange, length, taken, options, progress)
-    # The connection is closed by now: the answer is on disk.
-    return await _reuse(taken, checksum, progress)
+    async def _attempt(self, source: Source, ask: Ask) -> DownloadResult | None:
+        """Send one request and take what it brings; None means that it brought some of it, and more is to be asked."""
+        target = self._target
+        if target.existing is not None:
+            return await reuse(self._errand, target.existing)
+        if not target.is_complete:
+            await self._open(source, ask)
+        return await finish(self._errand, target, self._receiver, source) if target.is_complete else None
 
-
-@contextlib.asynccontextmanager
-async def _follow(
-    address: Address, options: DownloadOptions, client: Client
-) -> AsyncGenerator[tuple[Exchange, int | None], None]:
-    """Ask for *address*, go where it redirects to, and give the reply that delivers, with the length of its body."""
-    named: Final = frozenset({address.origin})
-    hops = [address]
-    while True:
-        to = hops[-1]
-        async with client.exchange(
-            to,
-            headers=_plan.request_headers(to, named=named, basic=address.basic, headers=options.headers),
-            is_named=to.origin in named,
-            connect_timeout_s=options.connect_timeout_s,
-            timeout_s=options.timeout_s,
+    async def _open(self, source: Source, ask: Ask) -> None:
+        target = self._target
+        asked_at = trio.current_time()
+        async with self._errand.asker.ask(
+            source, ask, min_rate_bytes_per_s=self._options.min_rate_bytes_per_s
         ) as exchange:
-            head = exchange.head
-            following = _plan.next_hop(head, hops=hops, allow_http_downgrade=options.allow_http_downgrade)
-            if following is None:
-                _plan.check_delivers(head)
-                _plan.check_coding(head)
-                length = _plan.promised_length(head, has_digest=options.checksum is not None)
-                _plan.check_length(head, length, max_bytes=options.max_bytes)
-                yield exchange, length
+            round_trip_s = trio.current_time() - asked_at
+            delivery, name = self._judge(exchange, source, ask)
+            if not target.is_open and not await target.take(name, delivery, source):
                 return
-        hops.append(following)
+            if not self._is_plain and (target.recognises(source, delivery) or self._insists(delivery)):
+                return
+            await self._receiver.receive(
+                exchange, delivery, source, round_trip_s=round_trip_s, may_split=not self._is_plain
+            )
 
-
-async def _pour(
-    exchange: Exchange, length: int | None, part: PartFile, options: DownloadOptions, progress: ProgressMeter
-) -> DownloadResult:
-    """Write the body into *part*, in batches, and publish it with the last one."""
-    progress.begin(total_bytes=length)
-    while True:
-        chunks, has_ended = await exchange.read_batch(progress.advance, length=length)
-        _plan.check_received(
-            exchange.head, exchange.received_bytes, length=length, max_bytes=options.max_bytes, ended=has_ended
+    def _judge(self, exchange: Exchange, source: Source, ask: Ask) -> tuple[Delivery, str]:
+        head = exchange.head
+        name = self._target.name or choose_name(
+            filename=None,
+            disposition=head.first("content-disposition"),
+            url=self._errand.job.url,
+            final_url=head.address.url,
         )
-        if has_ended:
-            break
-        await part.write(chunks)
-    progress.phase = DownloadPhase.VERIFYING
-    path, size_bytes = await part.publish(chunks)
-    return DownloadResult(path=path, size_bytes=size_bytes, checksum=options.checksum)
+        delivery = believe(
+            head,
+            ask,
+            pinned=None if self._target.held_of(source) is None else source.version,
+            names=[name],
+            has_checksum=self._errand.checksum is not None,
+            now=datetime.now(UTC),
+        )
+        check_size(head, delivery.version.total, max_bytes=self._options.max_bytes)
+        return delivery, name
 
-
-async def _reuse(existing: ExistingFile, checksum: Checksum | None, progress: ProgressMeter) -> DownloadResult:
-    progress.phase = DownloadPhase.VERIFYING
-    size_bytes = await existing.verify()
-    return DownloadResult(path=existing.path, size_bytes=size_bytes, checksum=str(checksum), reused=True)
+    def _insists(self, delivery: Delivery) -> bool:
+        """Whether to ask once more for what is missing only, since much would come again of the very same version."""
+        if delivery.is_new or not delivery.is_whole or self._insisted:
+            return False
+        validator = delivery.version.validator
+        is_worth_it = self._target.proven_bytes > _WORTH_INSISTING_BYTES
+        self._insisted = is_worth_it and validator is not None and validator.kind == "etag"
+        return self._insisted

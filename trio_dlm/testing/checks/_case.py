@@ -38,7 +38,7 @@ from ._checkpoints import describe_task
 from ._exchanges import Exchange, watch
 from ._force import abandon, break_off, interrupt_in
 from ._promises import Outcome
-from ._whereabouts import find_mistake, look_around, look_at, tell_error
+from ._whereabouts import find_false_claim, find_mistake, look_around, look_at, tell_error
 
 __all__ = ["AnyDownloader", "Case", "CaseRun"]
 
@@ -50,8 +50,9 @@ FILENAME: Final = "file.bin"
 # Virtual seconds for a download that was cancelled to leave; nobody waits for them.
 _CLEAN_UP_S: Final = 3600.0
 
-# What a download takes that comes byte by byte is 3 steps for each; the rest is for those that try again.
-_STEPS: Final = 20_000
+# What a download takes that comes byte by byte is 3 steps for each; the rest is for those that try again, and
+# look in the meantime at what others bring: a hundred silences of 30 s with twenty looks a second take 60,000.
+_STEPS: Final = 100_000
 _STEPS_PER_BYTE: Final = 15
 
 # Steps for what is cancelled to leave; who takes more spins where no cancel reaches.
@@ -220,7 +221,9 @@ class CaseRun:
             if await task.wait() is DownloadStatus.COMPLETED:
                 result = await task.result()
                 attempt.path = result.path
-                attempt.mistaken = find_mistake(attempt.directory, result.path, result.size_bytes)
+                attempt.mistaken = find_mistake(attempt.directory, result.path, result.size_bytes) or find_false_claim(
+                    result.path, result.checksum
+                )
             attempt.error = task.error
             attempt.stopped = None
         attempt.seconds = trio.current_time() - began

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from ..._errors import TrioDlmError
+from ..._options import DownloadOptions
 from ...downloaders.http import HttpDownloader
 from ..machine._tapes import tapes
 from ..origin._plan import FaultPlan
@@ -41,7 +42,7 @@ def check_downloader(
     *,
     plans: SearchStrategy[FaultPlan] | None = None,
     promises: Collection[Promise] = frozenset(Promise),
-    retries: int = 0,
+    retries: int | None = None,
     runs: int = 2,
     errors: tuple[type[BaseException], ...] = (TrioDlmError,),
     limit_s: float = 86_400.0,
@@ -62,7 +63,8 @@ def check_downloader(
         factory: makes the downloader for one run; if it is an async context manager, the manager enters it.
         plans: what the origin may do.  A plan that nobody could see through without a digest is used only with one.
         promises: those to hold it to.
-        retries: how often it tries again by itself, for :attr:`Promise.SERVED`.
+        retries: how often it tries again by itself, for :attr:`Promise.SERVED`.  None stands for none, or for the
+            number that :class:`HttpDownloader` has by default if that is the factory.
         runs: how many downloads are made in a row with one downloader: after a failure in the same directory, as its
             user would try again, after a success in another.
         errors: the documented ones.
@@ -77,6 +79,8 @@ def check_downloader(
         ValueError: an argument with which nothing could be found, or no request reached the origin.
         KeyboardInterrupt, SystemExit: as they came, also from the downloader.
     """
+    if retries is None:
+        retries = DownloadOptions().retries if factory is HttpDownloader else 0
     check_asked(promises, retries=retries, runs=runs, limit_s=limit_s)
     first: list[Case] = []
     if plans is None:

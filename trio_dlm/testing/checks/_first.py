@@ -5,7 +5,9 @@ Rules that hold here:
 - they are as simple as a plan can be, the simplest first, so that what breaks at one of them needs no shrinking;
 - chance comes afterwards: a class that is one of sixty is easily missed by a hundred draws;
 - what is wrong about a range shows only to who asks for one, and most do not before a line broke: so each class of
-  fault comes once more as the second step.
+  fault comes once more as the second step;
+- what is wrong about a second connection shows only while the first one delivers: so each class of fault comes a third
+  time, beside a reply that takes seconds.
 """
 
 from __future__ import annotations
@@ -55,13 +57,18 @@ def first_plans(size_bytes: int, *, real_time: bool = False, undetectable: bool 
         # The new version is a little longer, or shorter, or shorter than what is there of the old one.
         *(FaultPlan((f.DropAt(half), f.Changed(by=by))) for by in (1, -1, half // 2 - size_bytes)),
         FaultPlan((f.Redirect(), f.DropAt(half))),
+        # What was taken for bytes of the file before the framing broke must not be gone on from.
+        FaultPlan((f.ChunkSizeWrong(quarter=1),)),
+        # The line breaks again while the new version comes, of which there is then less than of the old one.
+        FaultPlan((f.DropAt(half), f.Changed(drop_at=half // 2))),
         *(FaultPlan((kind(),)) for kind in kinds),
         *(FaultPlan((f.Named(text),)) for text in HOSTILE_NAMES),
         *(FaultPlan((f.DropAt(half), kind())) for kind in kinds),
+        *([] if real_time else [FaultPlan((f.Trickle(), kind())) for kind in kinds]),
         FaultPlan((f.DropAt(half), f.OtherStart(-1))),
         # A weak tag promises nothing about bytes, nor does a date beside it (RFC 9110 section 8.8.2.2).
         FaultPlan((f.DropAt(half), f.ChangedSecretly()), validators="weak"),
-        *([] if real_time else [FaultPlan((f.Busy(retry_after=30),))]),
+        *([] if real_time else [FaultPlan((f.Busy(retry_after=30),)), FaultPlan(then=f.ShorterRange(size_bytes))]),
         # It never ends.
         *(FaultPlan(then=kind()) for kind in (f.RedirectToItself, f.Busy, f.DropAt, f.Changed)),
     ]

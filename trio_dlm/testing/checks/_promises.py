@@ -15,6 +15,7 @@ Source:
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -119,6 +120,14 @@ def must_deliver(plan: FaultPlan, *, retries: int, has_digest: bool) -> bool:
     return plan.is_recoverable and len(faults) <= retries and not (has_digest and plan.is_changing)
 
 
+def _must_deliver_later(plan: FaultPlan, asked_before: int, outcome: Outcome, *, has_digest: bool) -> bool:
+    """Whether a later attempt, before which so many requests were made, has no excuse: what lies there is none."""
+    # Who asks nothing at all would have been served well if he had.
+    met = [exchange.fault for exchange in outcome.exchanges] or [plan.for_request(asked_before)]
+    is_spoiled = plan.max_connections is not None or (has_digest and plan.is_changing)
+    return not is_spoiled and all(type(fault) in HONEST for fault in met)
+
+
 def judge(
     outcomes: Sequence[Outcome],
     *,
@@ -150,12 +159,17 @@ def judge(
         )
         if promise in promises
     ]
-    if (
-        Promise.SERVED in promises
-        and must_deliver(plan, retries=retries, has_digest=wanted is not None)
-        and not outcomes[0].succeeded
-    ):
-        found.append(Breach(Promise.SERVED, 0, outcomes[0].said))
+    if Promise.SERVED in promises:
+        has_digest = wanted is not None
+        must = [must_deliver(plan, retries=retries, has_digest=has_digest)]
+        asked = list(itertools.accumulate(len(outcome.exchanges) for outcome in outcomes))
+        for before, outcome in zip(asked, outcomes[1:], strict=False):
+            must.append(_must_deliver_later(plan, before, outcome, has_digest=has_digest))
+        found += [
+            Breach(Promise.SERVED, number, outcome.said)
+            for number, outcome in enumerate(outcomes)
+            if must[number] and not outcome.succeeded
+        ]
     order = [Promise.PROMPT, *Promise]
     return sorted(found, key=lambda each: order.index(each.promise))
 

@@ -90,7 +90,7 @@ def torture(
             async with open_manager(directory=stage.directory) as manager:
                 await manager.download(stage.url)
 
-        torture(scenario)
+        torture(scenario, leftovers=["*.part", "*.part.json"])
 
     Each run has a fresh directory, an origin of its own, virtual time and threads in line, and, if Hypothesis is
     installed, always the same order of tasks.  The first has nothing injected and has to deliver.  Then every
@@ -104,7 +104,7 @@ def torture(
     - what it raised is one of *errors*, alone or in groups, or the injected ``Cancelled``;
     - it has ended, and no task, thread, descriptor or connection of it is left;
     - if not everything was delivered, the same scenario, run once more in the same directory, delivers.  A file that
-      was there for that reason is deleted first, as a user would do it.
+      was there for that reason, and is none of *leftovers*, is deleted first, as a user would do it.
 
     Not to be called inside of ``trio.run``.
 
@@ -229,7 +229,9 @@ class _Case:
 
     def _tidy(self, directory: Path, seen: Attempt) -> None:
         name = seen.excused
-        if name is not None and name in seen.files and name not in self.wants and name not in self.before:
+        # A leftover is there for the next run, and may be what tells it about another one.
+        known = {*self.wants, *self.before}
+        if name is not None and name in seen.files and name not in known and not _matches(name, self.leftovers):
             directory.joinpath(name).unlink()
 
     def _has_delivered(self, seen: Attempt) -> bool:
@@ -269,7 +271,7 @@ class _Case:
     def _broken_others(self, seen: Attempt) -> Iterator[str]:
         may_be_left = () if self._has_delivered(seen) else self.leftovers
         for name in sorted(seen.files.keys() - self.wants.keys() - self.before.keys()):
-            if name != seen.excused and not any(fnmatchcase(name, pattern) for pattern in may_be_left):
+            if name != seen.excused and not _matches(name, may_be_left):
                 found = seen.files[name]
                 yield f"it left {name}" + ("" if found is None else f", {len(found)} bytes")
 
@@ -278,6 +280,10 @@ def _require(broken: Iterable[str], where: str, seen: Attempt) -> None:
     problems = list(broken)
     if problems:
         raise PromiseBrokenError(f"{where}:\n" + "\n".join(f"- {each}" for each in problems)) from seen.error
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _compare(found: bytes, wanted: bytes) -> str:

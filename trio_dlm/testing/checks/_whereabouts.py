@@ -8,14 +8,16 @@ Rules that hold here:
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from ..._options import Checksum
 from ._found import count_bytes
 
-__all__ = ["find_mistake", "look_around", "look_at", "tell", "tell_error"]
+__all__ = ["find_false_claim", "find_mistake", "look_around", "look_at", "tell", "tell_error"]
 
 # One line of a terminal that is wide; what a program says at its end is at the end of it.
 _LONGEST: Final = 160
@@ -50,6 +52,18 @@ def find_mistake(directory: Path, path: Path, size_bytes: int) -> str | None:
     if path.is_file() and (has := path.stat().st_size) != size_bytes:
         return f"a file of {count_bytes(has)}, and the result says {size_bytes}"
     return None
+
+
+def find_false_claim(path: Path, checksum: str | None) -> str | None:
+    """Say what the file at *path* has instead of the *checksum* that a result says was verified; None if it has it."""
+    if checksum is None or not path.is_file():
+        return None
+    claimed = Checksum.parse(checksum)
+    with path.open("rb") as file:
+        got = hashlib.file_digest(file, claimed.algorithm).hexdigest()
+    if got == claimed.hex_digest:
+        return None
+    return f"a file whose {claimed.algorithm} is {got}, and the result says {claimed.hex_digest}"
 
 
 def look_at(directory: Path, path: Path) -> tuple[bytes | None, tuple[str, ...]]:

@@ -142,7 +142,7 @@ def _families(
         },
         # Another version.
         {
-            f.Changed: {"by": st.just(0) | either_way},
+            f.Changed: {"by": st.just(0) | either_way, "drop_at": st.none() | position},
             f.Touched: {},
             f.IfRangeIgnored: {},
         },
@@ -174,7 +174,7 @@ def _families(
             f.ServeUntilClose: {"clean": _true_first()},
             f.ChunkedCut: {"chunks": st.integers(0, 4), "chunk_bytes": chunk_bytes},
             f.ChunkedJunk: {"chunks": st.integers(0, 4), "text": st.sampled_from(["junk", "", "-1", "0x10", "f" * 30])},
-            f.ChunkSizeWrong: {"by": either_way},
+            f.ChunkSizeWrong: {"by": either_way, "quarter": st.none() | st.integers(0, 3)},
             f.ChunkedWithLength: {"by": st.just(0) | by},
         },
         # More than was asked for.

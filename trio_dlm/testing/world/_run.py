@@ -43,7 +43,7 @@ def run_in_virtual_world(
         max_steps: how many times a task of the run may be resumed until it is cancelled.
 
     Raises:
-        TooSlowError: from trio; the limit was reached, as it is at once when every task waits for ever.
+        trio.TooSlowError: the limit was reached, as it is at once when every task waits for ever.
         LivelockError: the steps were used up: something spins without waiting.
     """
     budget = _StepBudget(max_steps)

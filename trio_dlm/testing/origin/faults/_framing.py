@@ -219,19 +219,33 @@ class ChunkedJunk(Spelled):
 @final
 @dataclass(frozen=True, slots=True, repr=False)
 class ChunkSizeWrong(Spelled):
-    """The one chunk of the body is longer or shorter than its size says (RFC 9112 section 7.1).
+    """A chunk is longer or shorter than its size says (RFC 9112 section 7.1): framing is taken for bytes of the file.
 
     Attributes:
         by: how much the size is too large, or too small if negative.
+        quarter: which chunk of four, counted from 0; None if the body is one chunk.
     """
 
     by: int = 1
+    quarter: int | None = None
 
     def answer(self, request: Request, resource: Resource) -> Iterator[Act]:
         """Serve one chunk under a wrong size."""
         reply = honest_reply(request, resource)
-        size = max(1, len(reply.body) + self.by)
-        yield _sent(_chunked(reply), b"%x\r\n%b\r\n" % (size, reply.body), _LAST_CHUNK)
+        if self.quarter is None:
+            before, wrong, after = b"", reply.body, b""
+        else:
+            step = len(reply.body) // 4
+            start, stop = step * self.quarter, step * (self.quarter + 1)
+            before, wrong, after = reply.body[:start], reply.body[start:stop], reply.body[stop:]
+        size = max(1, len(wrong) + self.by)
+        yield _sent(
+            _chunked(reply),
+            *_chunks(reply.carrying(before), 1000),
+            b"%x\r\n%b\r\n" % (size, wrong),
+            *_chunks(reply.carrying(after), 1000),
+            _LAST_CHUNK,
+        )
         yield Close()
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final
 
-from .._acts import Act, Send
+from .._acts import Act, Close, Send
 from .._fault import Spelled
 from .._reply import honest_reply, selected_range
 from .._request import Request
@@ -32,14 +32,21 @@ class Changed(Spelled):
 
     Attributes:
         by: how many bytes the new version is longer; if negative, how many it is shorter.
+        drop_at: where the connection ends within the body, which is then incomplete; None if it does not.
     """
 
     by: int = 0
+    drop_at: int | None = None
 
     def answer(self, request: Request, resource: Resource) -> Iterator[Act]:
-        """Serve a new version."""
+        """Serve a new version, or the beginning of it."""
         resource.change(by=self.by)
-        yield from honest_reply(request, resource).acts()
+        reply = honest_reply(request, resource)
+        if self.drop_at is None:
+            yield from reply.acts()
+        else:
+            yield Send(reply.head() + reply.content[: self.drop_at])
+            yield Close()
 
 
 @final

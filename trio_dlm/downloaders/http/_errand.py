@@ -1,0 +1,49 @@
+"""What one run is to do: the facts that all its rooms share, and that do not change.
+
+Rules that hold here:
+
+- facts only; what a run learns is in its sources, its target and its receiver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import final
+
+import trio
+
+from ..._options import Checksum, DownloadOptions
+from .._protocol import DownloadJob
+from ._asker import Asker, Source
+
+__all__ = ["Errand"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """One run of one download.
+
+    Attributes:
+        job: the run, as its manager made it.
+        options: the user's, all layers together.
+        directory: where the file goes, absolute.
+        sources: who has the file, the URL's own first, then its mirrors.
+        asker: what to ask with.
+        limiter: counts the threads that touch files.
+        checksum: what the file must have, or None.
+    """
+
+    job: DownloadJob
+    options: DownloadOptions
+    directory: Path
+    sources: tuple[Source, ...]
+    asker: Asker
+    limiter: trio.CapacityLimiter
+    checksum: Checksum | None = field(default=None)
+
+    @property
+    def first(self) -> Source:
+        """The source that the user named first."""
+        return self.sources[0]

@@ -1,0 +1,1 @@
+"""The files of a download that can be resumed: lock, part, record, final name."""
