@@ -58,6 +58,12 @@ def test_headers_that_announce_what_is_not_sent_are_misuse(name: str) -> None:
         check_request_headers({name: "1"})
 
 
+@pytest.mark.parametrize("name", ["If-Match", "if-none-match", "If-Modified-Since", "If-Unmodified-Since"])
+def test_conditions_on_which_no_file_might_come_are_misuse(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}', a condition"):
+        check_request_headers({name: "x"})
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("a b", "x"), ("ä", "x"), ("", "x"), ("a", "x\x00"), ("a", "x\r\nb: c"), ("a", "\x7f")]
 )

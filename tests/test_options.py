@@ -212,11 +212,11 @@ def test_a_checksum_may_be_written_in_several_ways_and_is_kept_in_one(text: str)
         ("", 'checksum is "algorithm:hex"'),
         (f"crc32:{SHA256}", "checksum algorithm 'crc32' is unknown; known are sha256, sha512, "),
         (f":{SHA256}", "checksum algorithm '' is unknown"),
-        ("sha256:" + "xy" * 32, "has characters that are not hex digits"),
-        ("sha256:" + "a" * 63, "has characters that are not hex digits"),
+        ("sha256:" + "xy" * 32, "has characters that are no hex digits, or an odd number"),
+        ("sha256:" + "a" * 63, "has characters that are no hex digits, or an odd number"),
         ("sha256:", "a sha256 digest has 64 hex digits, got 0 in 'sha256:'"),
-        (f"sha256:{SHA256}:", "has characters that are not hex digits"),
-        ("sha256:" + "\u0660" * 64, "has characters that are not hex digits"),
+        (f"sha256:{SHA256}:", "has characters that are no hex digits, or an odd number"),
+        ("sha256:" + "\u0660" * 64, "has characters that are no hex digits, or an odd number"),
     ],
 )
 def test_what_is_no_checksum_is_refused_and_says_why(text: str, message: str) -> None:

@@ -134,14 +134,15 @@ async def test_a_part_that_grows_while_another_thread_looks_at_it_was_not_cut_sh
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with target(tmp_path) as part:
+        assert isinstance(part, PartFile)
         await put(part, b"ab")
-        fstat, asked = os.fstat, list[int]()
+        inner, fstat, asked = part._part, os.fstat, list[int]()
 
         def late(fd: int) -> os.stat_result:
             found = fstat(fd)
             if not asked:
                 asked.append(fd)
-                part._part.write(4, [b"ef"])
+                inner.write(4, [b"ef"])
             return found
 
         monkeypatch.setattr(os, "fstat", late)

@@ -91,7 +91,9 @@ class Checksum:
         try:
             digest = bytes.fromhex(digits)
         except ValueError:
-            raise ValueError(f"checksum {text!r} has characters that are not hex digits") from None
+            raise ValueError(
+                f"checksum {text!r} has characters that are no hex digits, or an odd number of them"
+            ) from None
         if len(digest) != _DIGEST_BYTES[algorithm]:
             raise ValueError(
                 f"a {algorithm} digest has {2 * _DIGEST_BYTES[algorithm]} hex digits, got {2 * len(digest)} in {text!r}"

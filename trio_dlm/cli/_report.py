@@ -169,7 +169,9 @@ def error_line(snapshot: TaskSnapshot) -> str:
     # What came out of somebody's code, not out of ours: what to do is not in it.
     advice = "" if isinstance(snapshot.error, TrioDlmError) else "; try again, and report it if it happens again"
     shown = format_url(snapshot.url, MAX_ERROR_LENGTH // 2)
-    return f"trio-dlm: {shown}: {again and f'{again}: '}{reason[:MAX_ERROR_LENGTH]}{advice}"
+    # Of other sources, and of why it was not tried again.
+    notes = "".join(f"; {as_options(one_line(note))}" for note in getattr(snapshot.error, "__notes__", ()))
+    return f"trio-dlm: {shown}: {again and f'{again}: '}{f'{reason}{notes}'[:MAX_ERROR_LENGTH]}{advice}"
 
 
 def counts_in_words(stats: ManagerStats, total: int, *, is_short: bool = False) -> str:

@@ -42,12 +42,12 @@ REFUSED_FOR_THE_RANGE: Final = frozenset({400, 403, 405, 412, 416, 501})
 
 _ADVICE_BY_STATUS: Final[Mapping[int, str]] = {
     400: "check the URL and the headers that were passed",
-    401: "pass credentials: https://user:password@… or headers={'Authorization': …}",
+    401: "pass credentials, before the host in the URL or as headers={'Authorization': …}",
     402: "the server wants to be paid for it",
     403: "the server refuses this client: it may want credentials, a Referer or another User-Agent in headers=",
     404: "check the URL",
     406: "leave the Accept headers out of headers=",
-    407: "pass the proxy's credentials: https://user:password@… in the proxy's address",
+    407: "pass the proxy's credentials, before the host in the proxy's address",
     408: "try again",
     410: "it was removed for good: look for another source",
     412: "the file is not the one that was begun: try again, which starts from the beginning",
