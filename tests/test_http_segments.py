@@ -9,14 +9,17 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx  # noqa: ASYNC127  (a user's own client; either library will do)
 import pytest
 import trio
 
 from tests.transfers import BODY, PART, RECORD, Answer, Scene, open_scene, sha256
-from trio_dlm import DownloadTimeoutError, HttpStatusError, PartProgress, StorageError
+from trio_dlm import DownloadTimeoutError, HttpStatusError, PartProgress, StorageError, TooSlowError
+from trio_dlm.downloaders.http import HttpDownloader
 from trio_dlm.testing.origin import (
     Act,
     Busy,
+    ChunkSizeWrong,
     DropAt,
     DropInHeader,
     Fault,
@@ -40,6 +43,7 @@ from trio_dlm.testing.origin import (
     Touched,
     Trickle,
     Unsatisfiable,
+    Wait,
     honest_reply,
 )
 from trio_dlm.testing.origin._reply import whole_reply
@@ -216,6 +220,51 @@ async def test_connections_that_are_refused_at_the_door_cost_nothing_but_themsel
     await scene.delivers(min_segment_size=SMALL, retries=0)
     assert scene.origin.refused_connections >= 1
     assert trio.current_time() < 6.0
+
+
+@pytest.mark.parametrize("seconds", [0.9, 1.6, 60.0])
+async def test_until_a_further_connection_is_answered_the_first_one_reads_on(scene: Scene, seconds: float) -> None:
+    def think(request: Request, resource: Resource) -> Iterator[Act]:
+        yield Wait(seconds)
+        yield from honest_reply(request, resource).acts()
+
+    # All of the file comes on the first connection, within a second and a half.
+    scene.plan(Trickle(len(BODY) / 1.5, 1000), then=Answer(think))
+    await scene.delivers(min_segment_size=SMALL, retries=0, connections=2)
+    assert trio.current_time() < 3.0
+
+
+async def test_a_least_rate_makes_silence_on_all_connections_too_slow(scene: Scene) -> None:
+    scene.plan(then=Stall(HALF))
+    error = await scene.fails(
+        TooSlowError, min_segment_size=SMALL, retries=0, timeout_s=30.0, min_rate_bytes_per_s=1.0, connections=2
+    )
+    assert isinstance(error, TooSlowError)
+    assert error.min_rate_bytes_per_s == 1.0
+
+
+async def test_an_exception_of_a_users_own_hook_leaves_alone_and_as_it_came(scene: Scene) -> None:
+    replies = 0
+
+    async def hook(_: object) -> None:
+        nonlocal replies
+        replies += 1
+        await trio.lowlevel.checkpoint()
+        if replies == 2:
+            raise LookupError("mine")
+
+    scene.plan(then=SLOW)
+    async with (
+        httpx.AsyncClient(event_hooks={"response": [hook]}) as client,
+        HttpDownloader(client=client) as downloader,
+    ):
+        with pytest.raises(LookupError, match="mine"):
+            await downloader.download(scene.job_for(min_segment_size=SMALL, retries=0))
+
+
+async def test_broken_chunks_on_a_further_connection_are_not_believed(scene: Scene) -> None:
+    scene.plan(SLOW, ChunkSizeWrong(), then=Serve())
+    await scene.delivers(min_segment_size=SMALL, retries=0)
 
 
 async def test_a_shorter_range_on_a_further_connection_is_asked_on_for(scene: Scene) -> None:
