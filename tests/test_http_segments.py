@@ -243,6 +243,14 @@ async def test_a_least_rate_makes_silence_on_all_connections_too_slow(scene: Sce
     assert error.min_rate_bytes_per_s == 1.0
 
 
+async def test_who_asks_to_be_left_alone_is_asked_by_no_other_connection_either(scene: Scene) -> None:
+    scene.plan(SLOW, SLOW, Serve(), Busy(retry_after=9), Busy(retry_after=9), then=Serve())
+    await scene.delivers(min_segment_size=SMALL, retries=1)
+    refused_at, *later = [request.at_s for request in scene.requests()[3:]]
+    # What was on its way already was not asked in spite of the reply.
+    assert all(at == refused_at or at >= refused_at + 9 for at in later)
+
+
 async def test_an_exception_of_a_users_own_hook_leaves_alone_and_as_it_came(scene: Scene) -> None:
     replies = 0
 

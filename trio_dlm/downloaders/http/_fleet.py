@@ -25,6 +25,7 @@ import trio
 from ..._context import logger
 from ..._errors import (
     ChecksumMismatchError,
+    HttpStatusError,
     IncompleteBodyError,
     StalledError,
     StorageError,
@@ -111,6 +112,8 @@ class Fleet:
         self._finished_at_s = -math.inf
         self._error: TransferError | None = None
         self._fatal: Exception | None = None
+        # A server wants to be left alone for a while (RFC 9110 section 10.2.3).
+        self._is_asked_to_wait = False
         self._unanswered_s = _UNANSWERED_S
         self._nursery: trio.Nursery
 
@@ -166,7 +169,7 @@ class Fleet:
             await self._go_on(source)
 
     async def _go_on(self, source: Source) -> None:
-        while (segment := self._board.take()) is not None:
+        while not self._is_asked_to_wait and (segment := self._board.take()) is not None:
             if not await self._fetch(segment, source):
                 return
 
@@ -181,6 +184,8 @@ class Fleet:
                 if exchange is not None and delivery is not None:
                     await self._pour(exchange, delivery, segment)
                 while segment.at < segment.stop and not segment.is_void:
+                    if self._is_asked_to_wait:
+                        return False
                     await self._ask_for(segment, source)
             except _FATAL as exc:
                 self._end(exc)
@@ -256,6 +261,9 @@ class Fleet:
         if self._workers > 1:
             logger.info("%s: a connection of several is given up (%s)", source.address.shown, error)
         self._do_without(source)
+        if isinstance(error, HttpStatusError) and error.retry_after_s is not None:
+            # Those that deliver go on; what is left is asked for when that time has passed, by whoever tries again.
+            self._is_asked_to_wait = True
         least = self._options.min_rate_bytes_per_s
         if least is not None and isinstance(error, StalledError):
             # Nothing at all is slower than any rate.
@@ -312,7 +320,11 @@ class Fleet:
             ):
                 self._end(self._too_slow(pace))
             looked_at, seen, held_back_s = now, arrived, waited_s
-            while self._workers < self._growth.wanted and (segment := self._board.take()) is not None:
+            while (
+                self._workers < self._growth.wanted
+                and not self._is_asked_to_wait
+                and (segment := self._board.take()) is not None
+            ):
                 self._start(partial(self._fetch_others, segment))
             if now - told_at >= _TELL_EVERY_S:
                 told_at = now
