@@ -32,7 +32,10 @@ from tests.hardships._signals import measure_signal
 from tests.hardships._silence import SILENCES, measure_silence
 from tests.hardships._watching import watched_names
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has none of these signals, limits and file systems")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="Windows has none of these signals, limits and file systems"),
+]
 
 
 def keeps(measure: Callable[..., Awaitable[Sequence[Figure]]], *arguments: object, **options: object) -> None:
@@ -46,13 +49,11 @@ def keeps(measure: Callable[..., Awaitable[Sequence[Figure]]], *arguments: objec
 # What the command promises.
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("connections", "limit"), [(1, 1.06), (8, 1.12)])
 def test_kills_cost_little_and_hurt_nothing(connections: int, limit: float) -> None:
     keeps(measure_random_kills, size_bytes=16 * MIB, kills=3, connections=connections, seed=1, limit=limit)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "scene"),
     [
@@ -66,7 +67,6 @@ def test_a_kill_at_any_file_operation_hurts_nothing(how: How, scene: Scene) -> N
     keeps(measure_kill_points, how, scene, most=6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("connections", [1, 8])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_within_a_second_and_it_goes_on_later(number: signal.Signals, connections: int) -> None:
@@ -101,7 +101,6 @@ def test_nothing_is_fetched_for_a_directory_of_somebody_else() -> None:
     keeps(measure_directory_of_others)
 
 
-@pytest.mark.slow
 def test_few_descriptors_are_enough_or_are_told() -> None:
     keeps(measure_descriptors, limit=32, files=50, size_bytes=MIB // 4)
 

@@ -22,6 +22,9 @@ from trio_dlm.downloaders.http.files._part import Part
 from trio_dlm.downloaders.http.rules._spans import Spans
 from trio_dlm.downloaders.http.rules._version import Validator, Version
 
+# Many processes, each with files of its own, and nothing of it depends on the version of Python.
+pytestmark = pytest.mark.slow
+
 ONE = bytes(range(40))
 TWO = bytes(range(100, 130))
 BODIES = {'"1"': ONE, '"2"': TWO}
