@@ -141,15 +141,13 @@ class Patience:
         retries: how many further attempts are made in a row without progress.
         retry_after_limit_s: the longest that a server may ask to be left alone.
         failed: failures in a row without progress.
-        total_failed: failures of the run.
-        fruitless: those of them whose attempts brought less than :data:`FRUITFUL_BYTES`.
+        fruitless: failures of the run whose attempts brought less than :data:`FRUITFUL_BYTES`.
         high_water: the largest number of proven bytes that was ever held; a run that resumes begins with what it found.
     """
 
     retries: int
     retry_after_limit_s: float
     failed: int = 0
-    total_failed: int = 0
     fruitless: int = 0
     high_water: int = 0
 
@@ -190,7 +188,6 @@ class Patience:
         patience = replace(
             self,
             failed=in_a_row + 1,
-            total_failed=self.total_failed + 1,
             fruitless=fruitless,
             high_water=max(held_bytes, self.high_water),
         )
