@@ -27,6 +27,7 @@ from trio_dlm import (
     TaskSnapshot,
 )
 from trio_dlm._download import Download
+from trio_dlm._engine import Engine
 from trio_dlm._events import Subscription
 
 __all__ = [
@@ -267,3 +268,8 @@ def run_shuffled(program: Callable[[], Awaitable[object]], seed: int) -> None:
     assert runner._ALLOW_DETERMINISTIC_SCHEDULING, "trio shuffles by something else than its seed"
     runner._r.seed(seed)
     run_in_virtual_time(program)
+
+
+def engine_of(manager: DownloadManager) -> Engine:
+    """Return what runs the downloads of a manager on trio."""
+    return cast("Engine", manager._engine)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, StatusLog, Steps, queue, saved, settle, url
+from tests.fakes import FakeDownloader, StatusLog, Steps, engine_of, queue, saved, settle, url
 from trio_dlm import (
     DownloadBatch,
     DownloadJob,
@@ -250,7 +250,7 @@ async def test_a_submit_many_that_has_let_others_have_their_turn_finds_the_door_
             nursery.start_soon(submit)
             while manager.get_stats().pending < 1000:
                 await trio.lowlevel.checkpoint()
-            manager._engine.close_door()
+            engine_of(manager).close_door()
     assert said == ["submit"]
     assert manager.get_stats().cancelled == 2500
 
@@ -496,7 +496,7 @@ async def test_one_that_is_paused_before_its_turn_costs_nobody_theirs() -> None:
         def note(self, download: Download) -> None:
             super().note(download)
             if self.entries[-1] == ("999", PENDING):
-                manager._engine.pause(manager.get_task("1500")._download, "later")
+                engine_of(manager).pause(manager.get_task("1500")._download, "later")
 
     requests = [DownloadRequest(url(n), correlation_id=f"{n}") for n in range(2400)]
     async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:

@@ -44,8 +44,9 @@ from trio_dlm import (
     download,
     open_manager,
 )
-from trio_dlm._block import OnExit, _Block, _Plan
+from trio_dlm._block import _Block
 from trio_dlm._engine import Engine
+from trio_dlm._plan import OnExit, Plan
 
 pytestmark = pytest.mark.virtual_time
 
@@ -143,7 +144,7 @@ def test_the_plan_of_a_block_is_given_by_name_frozen_and_small() -> None:
     with pytest.raises(FrozenInstanceError):
         plan.max_concurrent = 6  # type: ignore[misc]
     assert not hasattr(plan, "__dict__")
-    assert all(field.kw_only for field in fields(_Plan))
+    assert all(field.kw_only for field in fields(Plan))
 
 
 async def test_the_limits_may_be_zero_one_or_infinite() -> None:
@@ -1059,7 +1060,7 @@ async def test_download_fetches_one_file_without_a_manager(tmp_path: Path, monke
             seen.append(job)
             return saved(job, 7)
 
-    monkeypatch.setattr("trio_dlm._block._default_downloader", Default)
+    monkeypatch.setattr("trio_dlm._trio_block.default_downloader", Default)
     result = await download(url("a"), tmp_path, options=DownloadOptions(filename="x", max_bytes=1), max_bytes=2)
     assert (result.path, result.size_bytes) == (tmp_path / "a", 7)
     (job,) = seen
@@ -1069,7 +1070,7 @@ async def test_download_fetches_one_file_without_a_manager(tmp_path: Path, monke
 async def test_download_raises_what_a_task_raises_bare(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeDownloader()
     fake.fail("a")
-    monkeypatch.setattr("trio_dlm._block._default_downloader", lambda: fake)
+    monkeypatch.setattr("trio_dlm._trio_block.default_downloader", lambda: fake)
     with pytest.raises(DownloadFailedError) as caught:
         await download(url("a"))
     assert isinstance(caught.value.__cause__, OSError)
@@ -1080,7 +1081,7 @@ async def test_download_raises_what_a_task_raises_bare(monkeypatch: pytest.Monke
 async def test_cancelling_download_awaits_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeDownloader()
     fake.shield("a", 5)
-    monkeypatch.setattr("trio_dlm._block._default_downloader", lambda: fake)
+    monkeypatch.setattr("trio_dlm._trio_block.default_downloader", lambda: fake)
     with trio.move_on_after(1):
         await download(url("a"))
     assert fake.over == ["a"]

@@ -66,6 +66,7 @@ def broken(factory: Callable[[], Any] = HttpDownloader, **options: Any) -> Broke
 
 
 class TestOurs:
+    @pytest.mark.slow
     @pytest.mark.parametrize("library", ["httpx", "httpx2"])
     def test_the_http_downloader_keeps_every_promise(self, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(_client, "LIBRARIES", (library,))
@@ -92,6 +93,7 @@ class TestOurs:
         with pytest.raises(BrokenDownloadError):
             check_downloader(**facts)
 
+    @pytest.mark.slow
     def test_it_keeps_them_with_many_small_segments_and_a_mirror(self) -> None:
         report = check_downloader(IN_SEGMENTS, retries=5)
         assert "no end" not in report.outcomes

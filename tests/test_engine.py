@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, Steps, make_download, queue, queue_one, saved, settle, url
+from tests.fakes import FakeDownloader, Steps, engine_of, make_download, queue, queue_one, saved, settle, url
 from trio_dlm import DownloadJob, DownloadRequest, DownloadResult, DownloadStatus, ManagerClosedError, open_manager
 from trio_dlm import _engine as engine_room
 from trio_dlm import _manager as manager_room
@@ -48,7 +48,7 @@ async def test_ctrl_c_is_held_off_in_every_step_whoever_calls_it() -> None:
         pending = manager.get_task("pending")._download
         await settle()
         assert not trio.lowlevel.currently_ki_protected()
-        engine = manager._engine
+        engine = engine_of(manager)
         with watching_protection(protected):
             engine.queue(manager._prepare("submit", DownloadRequest(url("more"))))
             engine.step()
@@ -143,7 +143,7 @@ async def test_a_pause_while_the_block_is_being_left_is_asked_for_as_a_close() -
 
             async def pause_later() -> None:
                 await settle()
-                manager._engine.pause(task._download, "later")
+                engine_of(manager).pause(task._download, "later")
                 assert task._download.asked is Asked.CLOSE
 
             nursery.start_soon(pause_later)
@@ -169,7 +169,7 @@ async def test_others_get_their_turn_after_every_thousandth_that_is_cancelled(co
         downloads = [task._download for task in await manager.submit_many([url(n) for n in range(count)])]
 
         async def cancel() -> None:
-            await manager._engine.cancel_each(downloads, None, Asked.CANCEL)
+            await engine_of(manager).cancel_each(downloads, None, Asked.CANCEL)
 
         with Steps("canceller") as steps:
             async with trio.open_nursery() as nursery:
@@ -181,7 +181,7 @@ async def test_changes_are_counted_from_one() -> None:
     async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:
         a, b = queue(manager, "a", "b")
         assert [task.snapshot().sequence for task in (a, b)] == [1, 2]
-        manager._engine._progressed(a._download)
+        engine_of(manager)._progressed(a._download)
         assert a.snapshot().sequence == 3
 
 
@@ -200,7 +200,7 @@ async def test_a_download_whose_surroundings_are_cancelled_says_so() -> None:
     async with open_manager(1, downloader=FakeDownloader()) as manager:
         a, b = queue(manager, "a", "b")
         await settle()
-        manager._engine.nursery.cancel_scope.cancel(reason="a test")
+        engine_of(manager).nursery.cancel_scope.cancel(reason="a test")
         with trio.CancelScope(shield=True):
             await settle()
         assert [task.reason for task in (a, b)] == 2 * ["the manager's block was cancelled"]
@@ -221,8 +221,8 @@ async def test_a_paused_download_holds_nothing_of_its_run() -> None:
 async def test_the_first_reason_for_stopping_everything_stays() -> None:
     async with open_manager(1, downloader=FakeDownloader()) as manager:
         tasks = queue(manager, "a", "b")
-        manager._engine.stop_all("first")
-        manager._engine.stop_all("second")
+        engine_of(manager).stop_all("first")
+        engine_of(manager).stop_all("second")
     assert [task.reason for task in tasks] == ["first", "first"]
 
 
@@ -288,5 +288,5 @@ async def test_a_step_that_the_life_cycle_does_not_have_is_refused() -> None:
     async with open_manager(0, downloader=FakeDownloader(), on_exit="cancel") as manager:
         a = queue_one(manager, "a")
         with pytest.raises(AssertionError, match=r"^a download cannot go from pending to completed$"):
-            manager._engine._set_status(a._download, DownloadStatus.COMPLETED)
+            engine_of(manager)._set_status(a._download, DownloadStatus.COMPLETED)
         assert a.status is DownloadStatus.PENDING

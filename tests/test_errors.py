@@ -48,8 +48,8 @@ Facts = dict[str, Any]
 CASES: Final[list[tuple[type[TrioDlmError], Facts, str]]] = [
     (
         UnsupportedBackendError,
-        {"found": "asyncio", "advice": "install the bridge"},
-        "open_manager needs a running trio loop, but found asyncio; install the bridge",
+        {"asked": "trio", "found": "a running asyncio loop"},
+        "open_manager needs a running trio loop, but found a running asyncio loop; enter the block inside trio.run(…)",
     ),
     (
         ManagerClosedError,

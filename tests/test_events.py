@@ -22,6 +22,7 @@ from trio_dlm import (
 )
 from trio_dlm._download import Download
 from trio_dlm._events import EventHub
+from trio_dlm._trio_loop import TRIO_LOOP
 
 pytestmark = pytest.mark.virtual_time
 
@@ -662,7 +663,7 @@ class Room:
     def __init__(self, names: str) -> None:
         self.given: list[str] = []
         self.protected: list[bool] = []
-        self.hub = EventHub(self._give)
+        self.hub = EventHub(TRIO_LOOP, self._give)
         self.downloads = {name: make_download(name) for name in names}
         for download in self.downloads.values():
             download.status = DOWNLOADING

@@ -4,6 +4,7 @@ Rules that hold here:
 
 - every file in ``docs/examples`` runs as a user would run it: a process of its own, in an empty directory, in the
   development mode of Python, which tells of files and tasks left open;
+- the bots are the exception: they run until they are told to end, and need a chat, which test_bots.py has for them;
 - examples need no network but loopback; one that takes URLs on its command line gets two of a server in this process;
 - a code block below ``<!-- example: docs/examples/NAME.py -->`` is that file, to the letter.  Pages in reStructuredText
   include the file itself and need no test.
@@ -26,7 +27,8 @@ from typing import Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[1]
-EXAMPLES: Final = sorted(ROOT.glob("docs/examples/*.py"))
+BOTS: Final = {"bot_asyncio", "bot_trio"}
+EXAMPLES: Final = sorted(path for path in ROOT.glob("docs/examples/*.py") if path.stem not in BOTS)
 MARKED_BLOCK: Final = re.compile(
     r"<!-- example: (?P<file>\S+) -->\n+```python\n(?P<code>.*?)^```$", re.DOTALL | re.MULTILINE
 )
@@ -34,7 +36,10 @@ MARKED_BLOCK: Final = re.compile(
 # What the server has for examples that take URLs.
 SERVED: Final = {"small.txt": b"more than a few bytes", "large.bin": bytes(range(256)) * 4096}
 
-# An example takes a second or two.  This is for a machine that is busy with something else.
+# These check a downloader as thoroughly as their readers would.
+SLOW: Final = {"check_downloader", "torture"}
+
+# Another example takes a second or two.  This is for a machine that is busy with something else.
 PATIENCE_S: Final = 60
 
 
@@ -84,7 +89,10 @@ def takes_urls(example: Path) -> bool:
     return "sys.argv[1:]" in example.read_text("utf-8")
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "example",
+    [pytest.param(path, marks=pytest.mark.slow if path.stem in SLOW else (), id=path.stem) for path in EXAMPLES],
+)
 def test_an_example_runs_to_its_end_and_leaves_nothing_open(
     example: Path, tmp_path: Path, served_urls: list[str]
 ) -> None:

@@ -21,14 +21,16 @@ import trio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from trio_dlm import DownloadBatch, DownloadManager, DownloadStatus, DownloadTask, _block, _run, _task
+from trio_dlm import DownloadBatch, DownloadManager, DownloadStatus, DownloadTask, _block, _run, _trio_block
 from trio_dlm._admission import WaitingLine
 from trio_dlm._download import Download
 from trio_dlm._engine import Engine
 from trio_dlm._events import EventHub
 from trio_dlm._failures import FailureLedger
+from trio_dlm._leaving import outcome_of
 from trio_dlm._outcome import Asked, Ending, Outcome, judge, status_after
 from trio_dlm._schedule import Schedule, Ticket, _Lane
+from trio_dlm._trio_loop import TRIO_LOOP
 from trio_dlm.testing._errors import LawBrokenError
 from trio_dlm.testing.machine._manager import DownloadManagerMachine
 
@@ -222,10 +224,11 @@ def cancel_one_that_was_just_finished(machine: DownloadManagerMachine) -> None:
 def let_a_pause_beat_a_cancel(patch: Patch) -> None:
     pause = Engine.pause
 
-    def pause_anyway(engine: Engine, download: Download, reason: str | None) -> None:
-        pause(engine, download, reason)
+    def pause_anyway(engine: Engine, download: Download, reason: str | None) -> Callable[[], bool]:
+        is_decided = pause(engine, download, reason)
         if download.asked is Asked.CANCEL:
             download.asked = Asked.PAUSE
+        return is_decided
 
     patch.setattr(Engine, "pause", pause_anyway)
 
@@ -286,11 +289,11 @@ def tell_an_end_twice(patch: Patch) -> None:
 def pause_what_has_completed(patch: Patch) -> None:
     pause = Engine.pause
 
-    def pause_anything(engine: Engine, download: Download, reason: str | None) -> None:
+    def pause_anything(engine: Engine, download: Download, reason: str | None) -> Callable[[], bool]:
         if download.status is DownloadStatus.COMPLETED:
             download.status = DownloadStatus.PAUSED
             engine._changed(download)
-        pause(engine, download, reason)
+        return pause(engine, download, reason)
 
     patch.setattr(Engine, "pause", pause_anything)
 
@@ -375,7 +378,7 @@ def let_the_queue_go_on_when_the_body_has_raised(patch: Patch) -> None:
     async def end_all(engine: Engine, _on_exit: object, _leaving: object) -> None:
         await engine.drain()
 
-    patch.setattr(_block, "_end_all", end_all)
+    patch.setattr(_trio_block, "_end_all", end_all)
 
 
 def leave_by_an_error(machine: DownloadManagerMachine) -> None:
@@ -465,8 +468,7 @@ def fail_with_somebody_waiting(machine: DownloadManagerMachine) -> None:
 
 
 def say_nothing_of_failures_beside_an_error(patch: Patch) -> None:
-    outcome_of = _block._outcome_of
-    patch.setattr(_block, "_outcome_of", lambda leaving, _uncollected: outcome_of(leaving, 0))
+    patch.setattr(_trio_block, "outcome_of", lambda leaving, _uncollected, cancelled: outcome_of(leaving, 0, cancelled))
 
 
 def leave_by_an_error_after_a_failure(machine: DownloadManagerMachine) -> None:
@@ -497,7 +499,7 @@ def lose_the_last_of_a_batch(patch: Patch) -> None:
     queue_all = DownloadManager._queue_all
 
     async def queue_most(manager: DownloadManager, batch: DownloadBatch) -> None:
-        await queue_all(manager, DownloadBatch(batch.parent_id, batch[:-1]))
+        await queue_all(manager, DownloadBatch(batch.parent_id, batch[:-1], TRIO_LOOP))
 
     patch.setattr(DownloadManager, "_queue_all", queue_most)
 
@@ -528,7 +530,7 @@ def stop_most_of_a_batch(patch: Patch) -> None:
     cancel = DownloadBatch.cancel
 
     async def cancel_most(batch: DownloadBatch, reason: str | None = None) -> bool:
-        return await cancel(DownloadBatch(batch.parent_id, batch[:-1]), reason)
+        return await cancel(DownloadBatch(batch.parent_id, batch[:-1], TRIO_LOOP), reason)
 
     patch.setattr(DownloadBatch, "cancel", cancel_most)
 
@@ -544,10 +546,10 @@ def cancel_a_batch(machine: DownloadManagerMachine) -> None:
 
 
 def let_a_download_wait_for_its_own_end(patch: Patch) -> None:
-    async def wait_on(_download: Download, _verb: str) -> None:
+    async def wait_on(_engine: Engine, _download: Download, _verb: str) -> None:
         await trio.lowlevel.checkpoint()
 
-    patch.setattr(_task, "_stop_myself", wait_on)
+    patch.setattr(Engine, "stop_myself", wait_on)
 
 
 def cancel_itself_below_a_shield(machine: DownloadManagerMachine) -> None:

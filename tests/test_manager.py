@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, instant, queue, queue_one, saved, settle, url
+from tests.fakes import FakeDownloader, engine_of, instant, queue, queue_one, saved, settle, url
 from trio_dlm import (
     CorrelationIdFilter,
     DownloadCancelledError,
@@ -512,7 +512,7 @@ async def test_wait_idle_waits_on_if_something_comes_in_the_tick_in_which_it_was
         nursery.start_soon(wait)
         await settle()
         # What cancel() does before it waits: idle for a moment within a step, and busy before anybody could see it.
-        manager._engine.cancel(a._download, None)
+        engine_of(manager).cancel(a._download, None)
         b = queue_one(manager, "b")
         await settle()
         assert not idle.is_set()

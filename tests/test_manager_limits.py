@@ -8,7 +8,7 @@ import math
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, queue, queue_one, settle
+from tests.fakes import FakeDownloader, engine_of, queue, queue_one, settle
 from trio_dlm import DownloadManager, DownloadStatus, open_manager
 
 pytestmark = pytest.mark.virtual_time
@@ -299,7 +299,7 @@ async def test_no_warning_if_a_limit_becomes_zero_when_everything_is_being_cance
 ) -> None:
     async with open_manager(1, downloader=FakeDownloader(), on_exit="cancel") as manager:
         queue(manager, "a", "b")
-        manager._engine.stop_all("enough")
+        engine_of(manager).stop_all("enough")
         manager.max_concurrent = 0
     assert warnings_of(caplog) == []
 

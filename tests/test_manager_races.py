@@ -18,7 +18,7 @@ from typing import Any, Final
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, StatusLog, queue, queue_one, run_shuffled, saved, settle, url
+from tests.fakes import FakeDownloader, StatusLog, engine_of, queue, queue_one, run_shuffled, saved, settle, url
 from trio_dlm import (
     DownloadBatch,
     DownloadJob,
@@ -611,7 +611,7 @@ def test_a_wait_that_begins_in_the_tick_of_the_end_returns(seed: int) -> None:
 def test_a_manager_is_not_idle_between_two_parts_of_a_batch_that_is_being_queued(seed: int) -> None:
     async def program() -> None:
         async with open_manager(0, downloader=FakeDownloader(), keep_finished=0) as manager:
-            engine = manager._engine
+            engine = engine_of(manager)
 
             async def end_what_is_queued() -> None:
                 while manager.get_stats().cancelled < 2010:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from tests.fakes import instant, saved, settle, url
+from tests.fakes import engine_of, instant, saved, settle, url
 from trio_dlm import DownloadJob, DownloadManager, DownloadOptions, DownloadResult, DownloadStatus, open_manager
 
 pytestmark = pytest.mark.virtual_time
@@ -198,8 +198,8 @@ async def test_a_run_that_is_over_leaves_nothing_in_the_line_of_the_manager() ->
         for name in "abc":
             await manager.submit(url(name), correlation_id=name)
         await settle()
-        assert manager._engine.throttle._line.next() is not None
+        assert engine_of(manager).throttle._line.next() is not None
         await manager.get_task("a").pause()
         for name in "abc":
             await manager.cancel(name)
-        assert manager._engine.throttle._line.next() is None
+        assert engine_of(manager).throttle._line.next() is None

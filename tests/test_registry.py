@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.fakes import FakeDownloader, queue, queue_one, saved, settle, url
+from tests.fakes import FakeDownloader, engine_of, queue, queue_one, saved, settle, url
 from trio_dlm import (
     DownloadJob,
     DownloadManager,
@@ -73,7 +73,7 @@ async def test_only_batches_are_remembered_as_batches() -> None:
     async with open_manager(1, downloader=fake, on_exit="cancel") as manager:
         queue(manager, "a")
         await manager.submit_many([url("b"), url("c")], parent_id="p")
-        assert manager._engine.registry._remembered_of_batch == {"p": 2}
+        assert engine_of(manager).registry._remembered_of_batch == {"p": 2}
 
 
 async def test_the_order_of_forgetting_is_that_of_the_ends() -> None:
@@ -142,7 +142,7 @@ async def test_an_id_is_drawn_until_it_is_free(monkeypatch: pytest.MonkeyPatch) 
             nursery.start_soon(manager.submit, url("d"))
             await settle()
             # The two that wait for room have their ids already.
-            assert {*manager._engine.line._waiters} == {"00000002", "00000003"}
+            assert {*engine_of(manager).line._waiters} == {"00000002", "00000003"}
             fake.finish(*"abcd")
         batch = await manager.submit_many([url("e"), url("f")])
         fake.finish("e", "f")

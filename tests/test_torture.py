@@ -798,6 +798,7 @@ OURS: Final[list[tuple[str, Scenario, dict[str, Any]]]] = [
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.slow
 @pytest.mark.parametrize(("scenario", "options"), [each[1:] for each in OURS], ids=[each[0] for each in OURS])
 def test_a_download_of_ours_keeps_every_promise(scenario: Scenario, options: dict[str, Any]) -> None:
     settings: dict[str, Any] = {"body": BODY, "plan": PIECES, "leftovers": KEPT} | options
@@ -806,6 +807,7 @@ def test_a_download_of_ours_keeps_every_promise(scenario: Scenario, options: dic
     assert report.file_operations > 5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_what_is_fetched_in_segments_there_is_fetched_by_several_connections() -> None:
     asked: list[int] = []
@@ -818,6 +820,7 @@ def test_what_is_fetched_in_segments_there_is_fetched_by_several_connections() -
     assert asked[0] > 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("library", _client.LIBRARIES)
 def test_both_client_libraries_keep_every_promise(library: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,12 +48,20 @@ from ._rate import RateLimit
 from ._records import DownloadRequest, DownloadResult, LaneStats, ManagerStats, PartProgress, Progress, TaskSnapshot
 from ._status import DownloadPhase, DownloadStatus
 from ._task import DownloadTask
-from .downloaders._protocol import Downloader, DownloaderFunction, DownloadJob, RequestChecker
+from .downloaders._protocol import (
+    AsyncioDownloader,
+    Downloader,
+    DownloaderFunction,
+    DownloadJob,
+    RequestChecker,
+    asyncio_downloader,
+)
 
 if TYPE_CHECKING:
     from .downloaders.http import HttpDownloader, RemoteFile
 
 __all__ = [
+    "AsyncioDownloader",
     "ChecksumMismatchError",
     "ConnectionFailedError",
     "CorrelationIdFilter",
@@ -106,6 +114,7 @@ __all__ = [
     "UnsupportedBackendError",
     "UnusableReplyError",
     "__version__",
+    "asyncio_downloader",
     "current_correlation_id",
     "download",
     "open_manager",

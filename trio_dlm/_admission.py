@@ -13,9 +13,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, final
 
-import trio
-
 from ._errors import ManagerClosedError
+from ._trio_loop import TrioSleeper
 
 if TYPE_CHECKING:
     from ._task import DownloadTask
@@ -27,7 +26,7 @@ __all__ = ["WaitingLine"]
 class _Waiter:
     __slots__ = ("download", "refused", "sleeper")
 
-    def __init__(self, download: DownloadTask[Any], sleeper: trio.lowlevel.Task) -> None:
+    def __init__(self, download: DownloadTask[Any], sleeper: TrioSleeper) -> None:
         self.download = download
         self.sleeper = sleeper
         self.refused = False
@@ -50,30 +49,25 @@ class WaitingLine:
             Cancelled: and then *download* was not and will not be admitted.
             ManagerClosedError: the door was closed first.
         """
-        waiter = self._waiters[download.correlation_id] = _Waiter(download, trio.lowlevel.current_task())
-
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            del self._waiters[download.correlation_id]
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        waiter = self._waiters[download.correlation_id] = _Waiter(download, TrioSleeper())
+        await waiter.sleeper.sleep(lambda: self._waiters.pop(download.correlation_id))
         if waiter.refused:
             raise ManagerClosedError(action="submit")
 
     def admit(self) -> DownloadTask[Any]:
         """Take the first out of the line and wake its submit."""
         _, waiter = self._waiters.popitem(last=False)
-        trio.lowlevel.reschedule(waiter.sleeper)
+        waiter.sleeper.wake()
         return waiter.download
 
     def leave(self, correlation_id: str) -> None:
         """Take a download out of the line, if it stands there, and wake its submit: it is not to be admitted."""
         if (waiter := self._waiters.pop(correlation_id, None)) is not None:
-            trio.lowlevel.reschedule(waiter.sleeper)
+            waiter.sleeper.wake()
 
     def close(self) -> None:
         """Turn everybody in the line away."""
         for waiter in self._waiters.values():
             waiter.refused = True
-            trio.lowlevel.reschedule(waiter.sleeper)
+            waiter.sleeper.wake()
         self._waiters.clear()

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, final, overload
 
-import trio
-
-from ._outcome import Asked
+from ._loop import Loop
 from ._records import DownloadResult, Progress
 from ._status import DownloadPhase, DownloadStatus
 from ._task import DownloadTask
@@ -25,9 +23,10 @@ __all__ = ["DownloadBatch"]
 class DownloadBatch(Sequence[DownloadTask[DownloadResult]]):
     """The tasks of one :meth:`DownloadManager.submit_many`, in the order of the requests."""
 
-    __slots__ = ("_parent_id", "_tasks")
+    __slots__ = ("_loop", "_parent_id", "_tasks")
 
-    def __init__(self, parent_id: str, tasks: Sequence[DownloadTask[Any]]) -> None:
+    def __init__(self, parent_id: str, tasks: Sequence[DownloadTask[Any]], loop: Loop) -> None:
+        self._loop = loop
         self._parent_id = parent_id
         self._tasks = tuple(tasks)
 
@@ -84,8 +83,8 @@ class DownloadBatch(Sequence[DownloadTask[DownloadResult]]):
         open_tasks = [task for task in self._tasks if not task.status.is_final]
         if open_tasks:
             downloads = [task._download for task in open_tasks]
-            await open_tasks[0]._engine.cancel_each(downloads, reason, Asked.CANCEL)
-        await trio.lowlevel.checkpoint()
+            await open_tasks[0]._engine.cancel_each(downloads, reason)
+        await self._loop.checkpoint()
         for task in open_tasks:
             if not task.status.is_final:
                 await task.cancel(reason)
@@ -93,7 +92,7 @@ class DownloadBatch(Sequence[DownloadTask[DownloadResult]]):
 
     async def wait(self) -> tuple[DownloadStatus, ...]:
         """Wait for the end of all, and return how they ended.  A checkpoint; cancelling it touches no download."""
-        await trio.lowlevel.checkpoint()
+        await self._loop.checkpoint()
         for task in self._tasks:
             await task._wait_end()
         # Only now has anybody been told: a wait that was cancelled half-way has asked for no failure.

@@ -1,41 +1,33 @@
-"""The block that a manager lives in: how it is entered, and what happens when it is left.
+"""How a manager is opened: what may be asked for, and where it runs.
 
 Rules that hold here:
 
 - arguments are checked when ``open_manager`` is called, the surroundings when the block is entered;
-- leaving closes the door first; then the downloads go on to their end, or are cancelled; then the nursery ends, and
-  only after that the downloader and what ``setup`` gave;
-- an exception of the body leaves alone and bare; a crash of a download leaves as trio lets it, in a group;
-- failures that nobody asked for leave only when nothing else does.
+- which library runs is found out when the block is entered, and known nowhere else: on trio the manager lives in the
+  run that is there, on asyncio in a trio run of its own, in a thread.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
+import sys
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, Unpack, cast, final, get_args
+from typing import Any, Literal, Unpack, final, get_args
 
 import trio
 
-from ._engine import CANCELLED, CLOSED, Engine
 from ._errors import UnsupportedBackendError
-from ._manager import DownloadManager, LaneOf, make_manager
+from ._manager import DownloadManager
 from ._options import DownloadOptions, FileOptionsFields, check_rate
+from ._plan import Backend, Failures, LaneOf, OnExit, Plan, Setup
 from ._records import DownloadResult
 from ._schedule import check_limit
+from ._trio_block import run_block
 from .downloaders._protocol import Downloader, DownloaderFunction, as_function
 
-__all__ = ["Backend", "Failures", "OnExit", "download", "open_manager"]
-
-OnExit: TypeAlias = Literal["wait", "cancel"]
-Failures: TypeAlias = Literal["raise", "keep"]
-Backend: TypeAlias = Literal["auto", "trio", "asyncio"]
-Setup: TypeAlias = Callable[[], AbstractAsyncContextManager[Any]]
+__all__ = ["download", "open_manager"]
 
 
 def open_manager(
@@ -56,7 +48,11 @@ def open_manager(
     """Open a download manager, in an ``async with`` statement; this is the only way to get one.
 
     When the block ends no task, socket or open file of a download is left.  Entering and leaving are checkpoints;
-    leaving waits for the downloads, as *on_exit* says.  The block must be left in the trio task that entered it.
+    leaving waits for the downloads, as *on_exit* says.  On trio the block must be left in the task that entered it.
+
+    On asyncio (stock or uvloop) all is the same, but downloads run in a trio run of the manager's own, in a thread:
+    *downloader*, *setup* and what they give are for trio or anyio, and so are the downloaders of requests, unless
+    :func:`asyncio_downloader` marks them.
 
     Args:
         max_concurrent: how many downloads run at once: an int from 0 up, or ``math.inf``.
@@ -74,11 +70,11 @@ def open_manager(
             if the body ended normally; ``"keep"`` leaves them on their tasks.
         setup: makes an async context manager that is entered before the first download and left after the last; what it
             gives is ``job.resources``.
-        backend: ``"auto"`` takes the library that runs when the block is entered.  At present that must be trio.
+        backend: ``"auto"`` takes what runs when the block is entered; ``"trio"`` and ``"asyncio"`` demand it.
 
     Raises:
         TypeError, ValueError: an argument is wrong.
-        UnsupportedBackendError: on entering, where no trio loop runs.
+        UnsupportedBackendError: on entering, where neither library runs, or not the one that *backend* names.
     """
     if downloader is not None:
         as_function(downloader)
@@ -91,7 +87,7 @@ def open_manager(
     _check_choice("failures", failures, Failures)
     _check_choice("backend", backend, Backend)
     return _Block(
-        _Plan(
+        Plan(
             max_concurrent=check_limit("max_concurrent", max_concurrent),
             max_pending=math.inf if max_pending is None else check_limit("max_pending", max_pending, least=1),
             max_per_lane=math.inf if max_per_lane is None else check_limit("max_per_lane", max_per_lane),
@@ -132,39 +128,26 @@ async def download(
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """The checked arguments of ``open_manager``."""
-
-    max_concurrent: float
-    max_pending: float
-    max_per_lane: float
-    keep_finished: float
-    rate_limit_bytes_per_s: float
-    directory: str | os.PathLike[str]
-    downloader: Downloader[Any] | DownloaderFunction[Any] | None
-    lane_of: LaneOf | None
-    on_exit: OnExit
-    failures: Failures
-    setup: Setup | None
-    backend: Backend
-
-
-@final
 class _Block:
     """What ``open_manager`` returns; finds out where it runs when it is entered."""
 
-    def __init__(self, plan: _Plan) -> None:
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._inner: AbstractAsyncContextManager[DownloadManager] | None = None
 
     async def __aenter__(self) -> DownloadManager:
         if self._inner is not None:
             raise RuntimeError("a manager's block is entered once; call open_manager() again for another")
-        _check_backend(self._plan.backend)
-        await trio.lowlevel.checkpoint()
-        self._inner = _run_block(self._plan)
-        return await self._inner.__aenter__()
+        if _find_backend(self._plan.backend) == "trio":
+            await trio.lowlevel.checkpoint()
+            inner: AbstractAsyncContextManager[DownloadManager] = run_block(self._plan)
+        else:
+            # Imported late: a program on trio has nothing to do with asyncio.
+            from ._asyncio import AsyncioBlock
+
+            inner = AsyncioBlock(self._plan)
+        self._inner = inner
+        return await inner.__aenter__()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -174,117 +157,32 @@ class _Block:
         return await self._inner.__aexit__(exc_type, exc, traceback)  # noqa: ASYNC102
 
 
-@asynccontextmanager
-async def _run_block(plan: _Plan) -> AsyncGenerator[DownloadManager]:
-    async with AsyncExitStack() as stack:
-        directory = Path(os.path.abspath(plan.directory))  # noqa: ASYNC240  (asks for the current directory only)
-        resources = await stack.enter_async_context(plan.setup()) if plan.setup is not None else None
-        downloader = plan.downloader if plan.downloader is not None else _default_downloader()
-        if hasattr(downloader, "__aenter__"):
-            await stack.enter_async_context(cast("AbstractAsyncContextManager[object]", downloader))
-        engine = Engine(
-            max_concurrent=plan.max_concurrent,
-            max_per_lane=plan.max_per_lane,
-            max_pending=plan.max_pending,
-            keep_finished=plan.keep_finished,
-            rate_limit_bytes_per_s=plan.rate_limit_bytes_per_s,
-            directory=directory,
-            resources=resources,
-        )
-        leaving: list[BaseException] = []
-        try:
-            async with trio.open_nursery() as nursery:
-                engine.nursery = nursery
-                try:
-                    yield make_manager(engine, downloader=downloader, lane_of=plan.lane_of)
-                except BaseException as exc:  # noqa: ASYNC103, BLE001  (raised again below, beyond the nursery)
-                    leaving.append(exc)
-                try:
-                    await _end_all(engine, plan.on_exit, leaving)
-                except BaseException as exc:  # noqa: ASYNC103, BLE001  (likewise)
-                    leaving.append(exc)
-        except BaseException as exc:  # noqa: ASYNC103, BLE001  (likewise)
-            leaving.append(exc)
-        finally:
-            engine.close()
-        if leaving:
-            raise _outcome_of(leaving, engine.failures.total)
-        if engine.failures.total and plan.failures == "raise":
-            raise engine.failures.as_error()
+def _find_backend(asked: Backend) -> Literal["trio", "asyncio"]:
+    """Return the library that runs here.
 
-
-async def _end_all(engine: Engine, on_exit: OnExit, leaving: list[BaseException]) -> None:
-    """Bring every download to its end, or on its way there: the nursery waits for what still runs."""
-    if leaving:
-        engine.stop_all(_reason_of(leaving[0]))
-    elif on_exit == "cancel":
-        engine.stop_all(CLOSED)
-        await trio.lowlevel.checkpoint()
-    else:
-        try:
-            await engine.drain()
-        except BaseException as exc:
-            engine.stop_all(_reason_of(exc))
-            raise
-
-
-def _reason_of(leaving: BaseException) -> str:
-    return CANCELLED if isinstance(leaving, trio.Cancelled) else f"{CLOSED} by {type(leaving).__name__}"
-
-
-def _outcome_of(leaving: list[BaseException], uncollected: int) -> BaseException:
-    """Return what leaves the block: the one exception as it is, or several in a group.
-
-    ``Cancelled`` gives way to anything else, since the scope that it belongs to may be the nursery's, which is gone.
+    Raises:
+        UnsupportedBackendError: none does, or another than was asked for.
     """
-    others = [exc for exc in leaving if not _is_only_cancelled(exc)]
-    if not others:
-        return leaving[0]
-    exc = others[0]
-    if len(others) > 1:
-        exc = BaseExceptionGroup(
-            "what left the manager's block", [member for each in others for member in _members(each)]
-        )
-    if uncollected:
-        exc.add_note(f"trio_dlm: downloads that failed besides, and nobody asked how they ended: {uncollected}")
-    return exc
+    if trio.lowlevel.in_trio_task():
+        found: Literal["trio", "asyncio"] = "trio"
+    elif _asyncio_runs():
+        found = "asyncio"
+    else:
+        raise UnsupportedBackendError(asked=asked, found="no running loop")
+    if asked not in ("auto", found):
+        raise UnsupportedBackendError(asked=asked, found=f"a running {found} loop")
+    return found
 
 
-def _members(exc: BaseException) -> tuple[BaseException, ...]:
-    return cast("BaseExceptionGroup[BaseException]", exc).exceptions if isinstance(exc, BaseExceptionGroup) else (exc,)
-
-
-def _is_only_cancelled(exc: BaseException) -> bool:
-    if isinstance(exc, BaseExceptionGroup):
-        return cast("BaseExceptionGroup[BaseException]", exc).split(trio.Cancelled)[1] is None
-    return isinstance(exc, trio.Cancelled)
-
-
-def _default_downloader() -> Downloader[DownloadResult]:
-    # Imported late: a program that brings its own downloader does not pay for an HTTP client.
-    from .downloaders.http import HttpDownloader
-
-    return HttpDownloader()
-
-
-def _check_backend(backend: Backend) -> None:
-    if backend == "asyncio":
-        raise UnsupportedBackendError(
-            found='backend="asyncio"', advice="the asyncio backend does not exist yet; use trio"
-        )
-    if not trio.lowlevel.in_trio_task():
-        raise UnsupportedBackendError(found=_running_library(), advice="enter the block inside trio.run(…)")
-
-
-def _running_library() -> str:
-    # Only for the message of an error; the core has nothing to do with asyncio.
-    import asyncio
-
+def _asyncio_runs() -> bool:
+    # Where asyncio was never imported no loop of it can run.
+    if (asyncio := sys.modules.get("asyncio")) is None:
+        return False
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return "no running loop"
-    return "a running asyncio loop"
+        return False
+    return True
 
 
 def _check_choice(name: str, value: object, choices: object) -> None:

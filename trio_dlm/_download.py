@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     import trio
 
+    from ._loop import Lot
     from ._meter import ProgressMeter
     from ._rate import RateLimit
     from ._schedule import Ticket
@@ -57,6 +58,7 @@ class Download:
         scope, runner: the cancel scope and the trio task of the present run.
         meter: its counters, from the moment in which its downloader first looks at them.
         rate_limit: how fast it may receive, from the moment in which somebody first looks at it.
+        resumes: how often it was queued again after a pause.
         can_resume: what the last run left is worth going on from.
         collected: its failure was asked for.
         is_admitted: it was queued, now or before; one of a batch may wait for that.
@@ -86,6 +88,7 @@ class Download:
         "reason",
         "request",
         "result",
+        "resumes",
         "retry_of",
         "runner",
         "scope",
@@ -117,6 +120,7 @@ class Download:
         self.status = DownloadStatus.PENDING
         self.asked = Asked.NOTHING
         self.attempts = 0
+        self.resumes = 0
         self.sequence = 0
         self.can_resume = False
         self.collected = False
@@ -132,8 +136,8 @@ class Download:
         self.runner: trio.lowlevel.Task | None = None
         self.meter: ProgressMeter | None = None
         self.rate_limit: RateLimit | None = None
-        self.askers: trio.lowlevel.ParkingLot | None = None
-        self.stoppers: trio.lowlevel.ParkingLot | None = None
+        self.askers: Lot | None = None
+        self.stoppers: Lot | None = None
 
     @property
     def url(self) -> str:

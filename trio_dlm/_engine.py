@@ -14,16 +14,18 @@ What may be asked of a download from outside is :meth:`cancel`, :meth:`pause`, :
 
 from __future__ import annotations
 
+import threading
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NoReturn, final
 
 import trio
 
 from ._admission import WaitingLine
 from ._errors import ManagerClosedError, ManagerCrashedError
 from ._events import EventHub
-from ._failures import FailureLedger, clear_frames, in_short, in_words
+from ._failures import FailureLedger, add_hint, clear_frames, in_short, in_words
+from ._leaving import CANCELLED, CLOSED
 from ._log import log_change, log_failure, log_held_back
 from ._meter import ProgressMeter
 from ._outcome import Asked, Ending, Outcome, status_after
@@ -33,22 +35,22 @@ from ._registry import Registry
 from ._run import run_download
 from ._schedule import Schedule
 from ._status import DownloadStatus, check_transition
+from ._trio_loop import TRIO_LOOP
+from .downloaders._protocol import as_trio_function
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
     from pathlib import Path
 
     from ._download import Download
     from ._records import DownloadResult
     from ._task import DownloadTask
+    from .downloaders._protocol import DownloaderFunction
 
-__all__ = ["CANCELLED", "CLOSED", "Engine"]
+__all__ = ["Engine", "check_thread"]
 
 # Cancelling a queued download takes some microseconds.  After this many the other tasks of the program get a turn.
 BATCH: Final = 1000
-
-# Why downloads ended with the block.
-CLOSED: Final = "the manager's block was left"
-CANCELLED: Final = "the manager's block was cancelled"
 
 
 @final
@@ -69,7 +71,8 @@ class Engine:
         self.schedule = Schedule(max_concurrent=max_concurrent, max_per_lane=max_per_lane)
         self.registry = Registry(keep_finished=keep_finished)
         self.failures = FailureLedger()
-        self.hub = EventHub(given=self.failures.strike)
+        self.loop = TRIO_LOOP
+        self.hub = EventHub(self.loop, given=self.failures.strike)
         self.line = WaitingLine()
         self.max_pending = max_pending
         self.throttle = Throttle(rate_limit_bytes_per_s)
@@ -81,6 +84,7 @@ class Engine:
         self.door_open = True
         self.queueing: set[str] = set()
         """Parent ids of the batches that are being queued."""
+        self._thread = threading.get_ident()
         self._halted = False
         self._close_reason = CLOSED
         self._changes = 0
@@ -98,12 +102,23 @@ class Engine:
         """Whether a new download may be queued now, ahead of nobody: the step leaves no room while somebody waits."""
         return self.schedule.pending < self.max_pending
 
+    @property
+    def waiting(self) -> int:
+        """How many stand in line for room."""
+        return len(self.line)
+
+    def as_function(self, downloader: object) -> DownloaderFunction[Any]:
+        """Return the async function that runs a job; raises TypeError for what cannot run in trio."""
+        return as_trio_function(downloader)
+
     def check_door(self, action: str) -> None:
         """Refuse *action* when the block is being left.
 
         Raises:
             ManagerClosedError: it is.
+            RuntimeError: the caller is in another thread.
         """
+        check_thread(self._thread, action)
         if not self.door_open:
             raise ManagerClosedError(action=action)
 
@@ -112,6 +127,23 @@ class Engine:
         """Take a new download in, and start what may start."""
         self._take_in(task)
         self.step()
+
+    @trio.lowlevel.enable_ki_protection
+    async def submit(self, task: DownloadTask[Any]) -> None:
+        """Queue *task* now, or once there is room.  A checkpoint; who is cancelled has queued nothing."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.has_room:
+            self.queue(task)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            with self.registry.reservation() as hold:
+                hold(task.correlation_id)
+                await self.line.wait(task)
+
+    @trio.lowlevel.enable_ki_protection
+    async def wait_for_room(self, task: DownloadTask[Any]) -> None:
+        """Stand in line until *task* was queued, or ended or was paused before its turn came."""
+        await self.line.wait(task)
 
     def _take_in(self, task: DownloadTask[Any]) -> None:
         download = task._download
@@ -183,8 +215,13 @@ class Engine:
             self.step()
 
     @trio.lowlevel.enable_ki_protection
-    def pause(self, download: Download, reason: str | None) -> None:
-        """Ask *download* to become PAUSED, or, once the door is closed and nothing could resume it, CANCELLED."""
+    def pause(self, download: Download, reason: str | None) -> Callable[[], bool]:
+        """Ask *download* to become PAUSED, or, once the door is closed and nothing could resume it, CANCELLED.
+
+        Returns:
+            What is true once it no longer runs, or runs again.
+        """
+        run = download.attempts
         if not self.door_open:
             self.cancel(download, self._close_reason, Asked.CLOSE)
         elif download.status is DownloadStatus.PENDING:
@@ -195,6 +232,7 @@ class Engine:
             self.step()
         elif download.status is DownloadStatus.DOWNLOADING and download.asked is Asked.NOTHING:
             self._ask(download, Asked.PAUSE, reason)
+        return lambda: download.status is not DownloadStatus.DOWNLOADING or download.attempts != run
 
     @trio.lowlevel.enable_ki_protection
     def resume(self, download: Download) -> bool:
@@ -203,6 +241,7 @@ class Engine:
         if download.status is not DownloadStatus.PAUSED:
             return False
         self._paused -= 1
+        download.resumes += 1
         download.reason = None
         # One of a batch whose turn had not come waits for it again: it may not overtake those who wait for room.
         if download.is_admitted or download.parent_id not in self.queueing:
@@ -238,6 +277,15 @@ class Engine:
                 is_given="rate_limit_bytes_per_s" in options.given,
             )
         return download.rate_limit
+
+    def get_rate_limit(self, download: Download) -> float | None:
+        """Return how fast *download* may receive, if it has a limit of its own."""
+        limit = download.rate_limit
+        return download.request.options.rate_limit_bytes_per_s if limit is None else limit.bytes_per_s
+
+    def set_rate_limit(self, download: Download, bytes_per_s: float | None) -> None:
+        """Limit *download*, from now on."""
+        self.open_rate_limit(download).bytes_per_s = bytes_per_s
 
     def _ask(self, download: Download, asked: Asked, reason: str | None) -> None:
         assert download.scope is not None
@@ -305,6 +353,7 @@ class Engine:
         elif status is DownloadStatus.FAILED:
             download.error = self._as_crash_error(outcome) if outcome.error is None else outcome.error
             download.reason = in_words(download.error, download.url)
+            add_hint(download.error)
         elif download.asked is Asked.NOTHING:
             download.reason = self._close_reason
 
@@ -366,7 +415,7 @@ class Engine:
         await self.wait_all_ended()
 
     @trio.lowlevel.enable_ki_protection
-    async def cancel_each(self, downloads: list[Download], reason: str | None, asked: Asked) -> None:
+    async def cancel_each(self, downloads: Iterable[Download], reason: str | None, asked: Asked = Asked.CANCEL) -> None:
         """Ask all of *downloads* to end.  With very many, the program's other tasks get their turns in between."""
         for index, download in enumerate(downloads, start=1):
             self.cancel(download, reason, asked)
@@ -381,14 +430,28 @@ class Engine:
         else:
             await trio.lowlevel.checkpoint()
 
-    def runs_me(self) -> bool:
-        """Whether the calling code belongs to one of the downloads."""
+    def runs_me(self, download: Download | None = None) -> bool:
+        """Whether the calling code belongs to the present run of *download*, or of any: its task, or one below it."""
         task = trio.lowlevel.current_task()
         while (nursery := task.parent_nursery) is not None:
-            if nursery is self.nursery:
+            if nursery is self.nursery if download is None else task is download.runner:
                 return True
             task = nursery.parent_task
         return False
+
+    async def stop_myself(self, download: Download, verb: str) -> NoReturn:
+        """End the calling code, which belongs to *download* and has just asked for that by *verb*.
+
+        Raises:
+            Cancelled: as asked.
+            RuntimeError: there is a shield in between.
+        """
+        await trio.lowlevel.checkpoint()
+        # Nothing arrived, although the scope around this code is cancelled.
+        raise RuntimeError(
+            f"download {download.correlation_id} calls {verb}() on itself under its own shield, where the wait for its "
+            f"end could only deadlock; the request stands and takes effect when the shield ends"
+        )
 
     async def wait_idle(self) -> None:
         """Wait until nothing is pending or running."""
@@ -402,7 +465,41 @@ class Engine:
         self.close_door()
         self.hub.close()
 
-    # Looking.
+    # Limits and figures.
+
+    @property
+    def max_concurrent(self) -> float:
+        """How many downloads may run at once."""
+        return self.schedule.max_concurrent
+
+    @max_concurrent.setter
+    def max_concurrent(self, limit: float) -> None:
+        self.schedule.max_concurrent = limit
+        self.limits_changed()
+
+    @property
+    def max_per_lane(self) -> float:
+        """How many downloads of one lane may run at once."""
+        return self.schedule.max_per_lane
+
+    @max_per_lane.setter
+    def max_per_lane(self, limit: float) -> None:
+        self.schedule.max_per_lane = limit
+        self.limits_changed()
+
+    @property
+    def rate_limit_bytes_per_s(self) -> float:
+        """What all downloads together may receive in a second."""
+        return self.throttle.bytes_per_s
+
+    @rate_limit_bytes_per_s.setter
+    def rate_limit_bytes_per_s(self, bytes_per_s: float) -> None:
+        self.throttle.bytes_per_s = bytes_per_s
+
+    def set_lane_limit(self, lane: Hashable, limit: float | None) -> None:
+        """Limit one lane; None goes back to ``max_per_lane``."""
+        self.schedule.set_lane_limit(lane, limit)
+        self.limits_changed()
 
     def read_stats(self) -> ManagerStats:
         """Return the figures of this moment."""
@@ -442,6 +539,15 @@ class Engine:
         download.sequence = self._changes
         if not self.hub.quiet:
             self.hub.note(download)
+
+
+def check_thread(home: int, action: str) -> None:
+    """Refuse *action* to a caller in another thread than *home*."""
+    if threading.get_ident() != home:
+        raise RuntimeError(
+            f"cannot {action} from another thread than that of the manager's loop; nothing was done: hand the call "
+            f"over with anyio.from_thread.run_sync(…) or, in trio, trio.from_thread.run_sync(…)"
+        )
 
 
 def _wake_stoppers(download: Download) -> None:

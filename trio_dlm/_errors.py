@@ -70,11 +70,15 @@ class UnsupportedBackendError(TrioDlmError, RuntimeError):
     """``open_manager`` was entered where it cannot run.
 
     Attributes:
+        asked: the ``backend`` that was asked for.
         found: what runs there instead.
     """
 
-    def __init__(self, *, found: str, advice: str) -> None:
-        super().__init__(f"open_manager needs a running trio loop, but found {found}; {advice}")
+    def __init__(self, *, asked: str, found: str) -> None:
+        wanted = "trio or asyncio" if asked == "auto" else asked
+        run = {"trio": "trio.run(…)", "asyncio": "asyncio.run(…)"}.get(asked, "trio.run(…) or asyncio.run(…)")
+        super().__init__(f"open_manager needs a running {wanted} loop, but found {found}; enter the block inside {run}")
+        self.asked = asked
         self.found = found
 
 

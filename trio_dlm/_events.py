@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ._download import Download
+    from ._loop import Loop, Sleeper
     from ._records import TaskSnapshot
 
 __all__ = ["EventHub", "Subscription"]
@@ -34,7 +35,8 @@ _FEW: Final = 16
 class EventHub:
     """Passes changes on to the readers that want them."""
 
-    def __init__(self, given: Callable[[Download], None]) -> None:
+    def __init__(self, loop: Loop, given: Callable[[Download], None]) -> None:
+        self.loop = loop
         self._given = given
         self._of_all: dict[Subscription, None] = {}
         self._of_one: dict[Download, list[Subscription]] = {}
@@ -98,6 +100,7 @@ class Subscription:
         min_interval_s: float,
     ) -> None:
         self._hub = hub
+        self._loop = hub.loop
         self._only = only
         self._present = present
         self._min_interval_s = min_interval_s
@@ -112,12 +115,12 @@ class Subscription:
         self._entered = False
         self._attached = False
         self._iterating = False
-        self._parked: trio.lowlevel.Task | None = None
+        self._parked: Sleeper | None = None
         self._handed: TaskSnapshot | None = None
 
     async def __aenter__(self) -> Self:
         """Subscribe: the present snapshots are there at once."""
-        await trio.lowlevel.checkpoint()
+        await self._loop.checkpoint()
         if self._entered:
             raise RuntimeError("a subscription is entered once; call events() again for another")
         self._entered = self._attached = True
@@ -151,7 +154,7 @@ class Subscription:
             )
         self._iterating = True
         try:
-            await trio.lowlevel.checkpoint()
+            await self._loop.checkpoint()
             while (download := self._take()) is None:
                 if self._is_over:
                     raise StopAsyncIteration
@@ -169,7 +172,7 @@ class Subscription:
         if change is None:
             order = next(self._orders)
             due = -math.inf if final else self._not_before.get(download, -math.inf)
-            held = due > trio.current_time() if due > -math.inf else False
+            held = due > self._loop.now() if due > -math.inf else False
             self._changes[download] = (order, held)
             if held:
                 heapq.heappush(self._held, (due, order, download))
@@ -187,10 +190,10 @@ class Subscription:
         """Hand the next change to the task that waits, or let it see that there is a new time to wait for, or none."""
         if self._parked is None:
             return
-        if (download := self._take()) is not None:
+        if self._loop.wakes_for_good and (download := self._take()) is not None:
             self._handed = self._hub.deliver(download)
-        task, self._parked = self._parked, None
-        trio.lowlevel.reschedule(task)
+        sleeper, self._parked = self._parked, None
+        sleeper.wake()
 
     @property
     def _is_over(self) -> bool:
@@ -211,11 +214,11 @@ class Subscription:
             self._awaited.discard(download)
             self._not_before.pop(download, None)
         elif self._min_interval_s > 0:
-            self._not_before[download] = trio.current_time() + self._min_interval_s
+            self._not_before[download] = self._loop.now() + self._min_interval_s
         return download
 
     def _release_due(self) -> None:
-        while self._held and (self._held[0][0] <= trio.current_time() or self._is_stale(self._held[0])):
+        while self._held and (self._held[0][0] <= self._loop.now() or self._is_stale(self._held[0])):
             entry = heapq.heappop(self._held)
             if not self._is_stale(entry):
                 _, order, download = entry
@@ -231,16 +234,12 @@ class Subscription:
     def _is_stale(self, entry: tuple[float, int, Download]) -> bool:
         return self._changes.get(entry[2]) != (entry[1], True)
 
+    def _leave(self) -> None:
+        self._parked = None
+
     async def _park(self) -> TaskSnapshot | None:
         """Sleep until something can be delivered, or may have become due."""
-        self._parked = trio.lowlevel.current_task()
-
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            self._parked = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        due: Final = self._held[0][0] if self._held else math.inf
-        with trio.CancelScope(deadline=due):
-            await trio.lowlevel.wait_task_rescheduled(abort)
+        self._parked = self._loop.make_sleeper()
+        await self._parked.sleep(self._leave, until=self._held[0][0] if self._held else math.inf)
         handed, self._handed = self._handed, None
         return handed

@@ -24,7 +24,7 @@ from ._urls import redact_url
 if TYPE_CHECKING:
     from ._download import Download
 
-__all__ = ["FailureLedger", "clear_frames", "failure_of", "in_short", "in_words"]
+__all__ = ["FailureLedger", "add_hint", "clear_frames", "failure_of", "in_short", "in_words"]
 
 # An exception group of more is unreadable, and what is held holds a traceback.
 KEPT: Final = 100
@@ -98,6 +98,15 @@ def in_words(error: Exception, url: str) -> str:
     text = text.removeprefix(f"{url}: ") if isinstance(error, TrioDlmError) else f"{name}: {text}"
     text = redact_url(text)
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
+
+
+def add_hint(error: Exception) -> None:
+    """Say what to do about an error that code for asyncio raises where trio runs it."""
+    if isinstance(error, RuntimeError) and str(error) in ("no running event loop", "no current event loop"):
+        error.add_note(
+            "trio_dlm: this downloader ran in trio, as all do, and something in it needs asyncio; in a program on "
+            "asyncio mark it with trio_dlm.asyncio_downloader(…), so that it runs on the program's event loop"
+        )
 
 
 def clear_frames(error: BaseException) -> None:

@@ -19,28 +19,31 @@ from typing import Any, Final, TypeAlias, TypeVar, Unpack, cast, final, overload
 import trio
 
 from ._batch import DownloadBatch
+from ._core import Core
 from ._download import Download
-from ._engine import BATCH, Engine
 from ._errors import DuplicateTaskError, QueueFullError, UnknownTaskError
 from ._events import Subscription
 from ._options import DownloadOptions, DownloadOptionsFields, check_rate
+from ._plan import LaneOf
 from ._records import DownloadRequest, DownloadResult, ManagerStats
 from ._schedule import check_limit
 from ._status import DownloadStatus
 from ._task import DownloadTask, make_task
 from ._urls import check_url
-from .downloaders._protocol import Downloader, DownloaderFunction, as_function
+from .downloaders._protocol import Downloader, DownloaderFunction
 
-__all__ = ["DownloadManager", "LaneOf", "TaskReference", "make_manager"]
+__all__ = ["DownloadManager", "TaskReference", "make_manager"]
 
 _ResultT = TypeVar("_ResultT", bound=DownloadResult)
 
-LaneOf: TypeAlias = Callable[[DownloadRequest], Hashable]
 TaskReference: TypeAlias = "str | DownloadTask[Any]"
 """A handle, or a correlation id."""
 
 # Long enough for a path-like name or two UUIDs, short enough for a log line.
 MAX_ID_LENGTH: Final = 200
+
+# Queueing one takes some ten microseconds.  After this many the other tasks of the program get a turn.
+BATCH: Final = 1000
 
 _NO_OPTIONS: Final = DownloadOptions()
 
@@ -53,7 +56,7 @@ class DownloadManager:
     """
 
     __slots__ = ("__weakref__", "_check_request", "_engine", "_function", "_lane_of")
-    _engine: Engine
+    _engine: Core
     _function: DownloaderFunction[Any]
     _check_request: Callable[[DownloadRequest], None] | None
     _lane_of: LaneOf | None
@@ -116,14 +119,7 @@ class DownloadManager:
             TypeError, ValueError: another argument is wrong, or *lane* is not hashable.
         """
         task = self._prepare("submit", self._make_request(url, downloader, options, lane, correlation_id, fields))
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._engine.has_room:
-            self._engine.queue(task)
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        else:
-            with self._engine.registry.reservation() as hold:
-                hold(task.correlation_id)
-                await self._engine.line.wait(task)
+        await self._engine.submit(task)
         return task
 
     @overload
@@ -202,10 +198,10 @@ class DownloadManager:
             for each in requests:
                 tasks.append(self._prepare("submit", self._as_request(each, lane), parent_id=parent_id))
                 hold(tasks[-1].correlation_id)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        batch = DownloadBatch(parent_id, tasks)
+            await engine.loop.checkpoint_if_cancelled()
+        batch = DownloadBatch(parent_id, tasks, engine.loop)
         await self._queue_all(batch)
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        await engine.loop.cancel_shielded_checkpoint()
         return batch
 
     @overload
@@ -260,10 +256,9 @@ class DownloadManager:
         )
         try:
             return await task.result()
-        except trio.Cancelled:
-            # No deadline: that no code of the download runs any more is what the caller is promised (law 5).
-            with trio.CancelScope(shield=True):
-                await task.cancel("the caller of download() was cancelled")
+        except self._engine.loop.cancelled:
+            # That no code of the download runs any more is what the caller is promised (law 5).
+            await self._engine.loop.shielded(lambda: task.cancel("the caller of download() was cancelled"))
             raise
 
     def get_task(self, correlation_id: str) -> DownloadTask[DownloadResult]:
@@ -320,24 +315,22 @@ class DownloadManager:
     @property
     def max_concurrent(self) -> float:
         """How many downloads may run at once.  Set it at any time; lowering interrupts nobody, 0 starts nothing new."""
-        return self._engine.schedule.max_concurrent
+        return self._engine.max_concurrent
 
     @max_concurrent.setter
     @trio.lowlevel.enable_ki_protection
     def max_concurrent(self, limit: float) -> None:
-        self._engine.schedule.max_concurrent = check_limit("max_concurrent", limit)
-        self._engine.limits_changed()
+        self._engine.max_concurrent = check_limit("max_concurrent", limit)
 
     @property
     def max_per_lane(self) -> float:
         """How many downloads of one lane may run at once, in lanes without a limit of their own.  Live."""
-        return self._engine.schedule.max_per_lane
+        return self._engine.max_per_lane
 
     @max_per_lane.setter
     @trio.lowlevel.enable_ki_protection
     def max_per_lane(self, limit: float) -> None:
-        self._engine.schedule.max_per_lane = check_limit("max_per_lane", limit)
-        self._engine.limits_changed()
+        self._engine.max_per_lane = check_limit("max_per_lane", limit)
 
     @trio.lowlevel.enable_ki_protection
     def set_lane_limit(self, lane: Hashable, limit: float | None) -> None:
@@ -347,8 +340,7 @@ class DownloadManager:
         """
         if limit is not None:
             check_limit("the limit of a lane", limit)
-        self._engine.schedule.set_lane_limit(_check_lane(lane), limit)
-        self._engine.limits_changed()
+        self._engine.set_lane_limit(_check_lane(lane), limit)
 
     @property
     def rate_limit_bytes_per_s(self) -> float:
@@ -358,11 +350,11 @@ class DownloadManager:
         ``job.rate_limit`` before they read, such as :class:`HttpDownloader`.  0 is refused; to stop downloads for a
         while, pause them.
         """
-        return self._engine.throttle.bytes_per_s
+        return self._engine.rate_limit_bytes_per_s
 
     @rate_limit_bytes_per_s.setter
     def rate_limit_bytes_per_s(self, limit: float) -> None:
-        self._engine.throttle.bytes_per_s = check_rate("rate_limit_bytes_per_s", limit)
+        self._engine.rate_limit_bytes_per_s = check_rate("rate_limit_bytes_per_s", limit)
 
     @property
     def directory(self) -> Path:
@@ -441,7 +433,7 @@ class DownloadManager:
         if request.downloader is None:
             function, check = self._function, self._check_request
         else:
-            function, check = as_function(request.downloader), getattr(request.downloader, "check_request", None)
+            function, check = engine.as_function(request.downloader), getattr(request.downloader, "check_request", None)
         if check is not None:
             check(request)
         lane = request.lane
@@ -496,12 +488,11 @@ class DownloadManager:
                     if engine.has_room:
                         engine.queue(task)
                     else:
-                        await engine.line.wait(task)
+                        await engine.wait_for_room(task)
                     if index % BATCH == 0:
-                        await trio.lowlevel.checkpoint()
+                        await engine.loop.checkpoint()
         except BaseException:
-            with trio.CancelScope(shield=True):
-                await batch.cancel("submit_many was interrupted")
+            await engine.loop.shielded(lambda: batch.cancel("submit_many was interrupted"))
             raise
         finally:
             engine.queueing.discard(batch.parent_id)
@@ -510,7 +501,7 @@ class DownloadManager:
     def _queue_nowait(self, task: DownloadTask[Any]) -> DownloadTask[Any]:
         engine = self._engine
         if not engine.has_room:
-            raise QueueFullError(max_pending=engine.max_pending, waiting=len(engine.line))
+            raise QueueFullError(max_pending=engine.max_pending, waiting=engine.waiting)
         engine.queue(task)
         return task
 
@@ -544,17 +535,17 @@ class DownloadManager:
                 yield task._download
 
     def __repr__(self) -> str:
-        schedule = self._engine.schedule
-        return f"<DownloadManager {schedule.active} of {schedule.max_concurrent} running, {schedule.pending} pending>"
+        stats = self._engine.read_stats()
+        return f"<DownloadManager {stats.active} of {stats.max_concurrent} running, {stats.pending} pending>"
 
 
 def make_manager(
-    engine: Engine, *, downloader: Downloader[Any] | DownloaderFunction[Any], lane_of: LaneOf | None
+    engine: Core, *, downloader: Downloader[Any] | DownloaderFunction[Any], lane_of: LaneOf | None
 ) -> DownloadManager:
     """Make the manager of *engine*."""
     manager = object.__new__(DownloadManager)
     manager._engine = engine
-    manager._function = as_function(downloader)
+    manager._function = engine.as_function(downloader)
     manager._check_request = getattr(downloader, "check_request", None)
     manager._lane_of = lane_of
     return manager

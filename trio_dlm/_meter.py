@@ -193,6 +193,18 @@ class ProgressMeter:
         """The file is whole and this long: correct what the downloader reported, or did not."""
         self._received = self._total = size_bytes
 
+    def copy(self, clock: Callable[[], float]) -> ProgressMeter:
+        """Return what is known now as a meter of its own, which nobody feeds; *clock* tells the time of this one's."""
+        copy = ProgressMeter(clock, _tell_nobody)
+        copy.adopt(self)
+        return copy
+
+    def adopt(self, other: ProgressMeter) -> None:
+        """Know from now on what *other* knows, whose clock tells the same time."""
+        for name in _STATE:
+            setattr(self, name, getattr(other, name))
+        self._changed()
+
     @property
     def arrived_bytes(self) -> int:
         """All bytes reported by :meth:`advance` in the present or last run, those thrown away later included."""
@@ -253,6 +265,10 @@ class ProgressMeter:
         weight = math.exp(-since_s / TIME_CONSTANT_S) * weighted_s / spread_s
         weighted_bytes = self._weighted_bytes * kept + self._fresh * weight
         return weighted_bytes, self._weighted_s * kept - math.expm1(-elapsed / TIME_CONSTANT_S) * TIME_CONSTANT_S
+
+
+# All but whom it belongs to.
+_STATE: Final = tuple(name for name in ProgressMeter.__slots__ if name not in ("_changed", "_clock"))
 
 
 def _tell_nobody() -> None:

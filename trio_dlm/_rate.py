@@ -102,7 +102,6 @@ class Throttle:
             heir.sleeper.unpark_all()
 
 
-@final
 class RateLimit:
     """How fast one download may receive: its own limit, and its share of the manager's.
 

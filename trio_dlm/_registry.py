@@ -102,6 +102,10 @@ class Registry:
         if batch:
             self._batches[batch.parent_id] = batch
 
+    def find(self, correlation_id: str) -> DownloadTask[Any] | None:
+        """Return the task with this id if it has not ended."""
+        return self._live.get(correlation_id)
+
     def get(self, correlation_id: str) -> DownloadTask[Any]:
         """Return the task with this id.
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from datetime import datetime
-from typing import TYPE_CHECKING, Generic, NoReturn, TypeVar, cast, final
-
-import trio
+from typing import TYPE_CHECKING, Generic, TypeVar, cast, final
 
 from ._download import as_utc
 from ._errors import DownloadCancelledError, NotFinishedError
@@ -23,8 +21,8 @@ from ._records import DownloadRequest, DownloadResult, Progress, TaskSnapshot
 from ._status import DownloadStatus
 
 if TYPE_CHECKING:
+    from ._core import Core
     from ._download import Download
-    from ._engine import Engine
     from ._manager import DownloadManager
 
 __all__ = ["DownloadTask", "make_task"]
@@ -97,12 +95,11 @@ class DownloadTask(Generic[ResultT_co]):
         Raises:
             TypeError, ValueError: when it is set, to something that is not a positive number or None.
         """
-        limit = self._download.rate_limit
-        return self._download.request.options.rate_limit_bytes_per_s if limit is None else limit.bytes_per_s
+        return self._engine.get_rate_limit(self._download)
 
     @rate_limit_bytes_per_s.setter
     def rate_limit_bytes_per_s(self, limit: float | None) -> None:
-        self._engine.open_rate_limit(self._download).bytes_per_s = limit
+        self._engine.set_rate_limit(self._download, limit)
 
     @property
     def attempts(self) -> int:
@@ -154,11 +151,11 @@ class DownloadTask(Generic[ResultT_co]):
         """
         download = self._download
         if download.status.is_final:
-            await trio.lowlevel.checkpoint()
+            await self._engine.loop.checkpoint()
         else:
             self._refuse_to_wait_for_itself()
             if download.askers is None:
-                download.askers = trio.lowlevel.ParkingLot()
+                download.askers = self._engine.loop.make_lot()
             await download.askers.park()
         return self._tell_end()
 
@@ -166,14 +163,14 @@ class DownloadTask(Generic[ResultT_co]):
         """Wait for the end without asking how it ended.  A checkpoint unless it has ended."""
         if not self.status.is_final:
             self._refuse_to_wait_for_itself()
-            await _wait_until(self._download, lambda: self.status.is_final)
+            await self._wait_until(lambda: self.status.is_final)
 
     def _tell_end(self) -> DownloadStatus:
         self._engine.failures.strike(self._download)
         return self.status
 
     def _refuse_to_wait_for_itself(self) -> None:
-        if _runs_inside(self._download):
+        if self._engine.runs_me(self._download):
             raise RuntimeError(f"download {self.correlation_id} waits for its own end, which could never come")
 
     async def result(self) -> ResultT_co:
@@ -213,12 +210,13 @@ class DownloadTask(Generic[ResultT_co]):
         """
         download = self._download
         if download.status.is_final:
-            await trio.lowlevel.checkpoint()
+            await self._engine.loop.checkpoint()
             return False
+        runs_me = self._engine.runs_me(download)
         self._engine.cancel(download, reason)
-        if _runs_inside(download):
-            await _stop_myself(download, "cancel")
-        await _wait_until(download, lambda: download.status.is_final)
+        if runs_me:
+            await self._engine.stop_myself(download, "cancel")
+        await self._wait_until(lambda: download.status.is_final)
         return download.status is DownloadStatus.CANCELLED
 
     async def pause(self, reason: str | None = None) -> bool:
@@ -235,13 +233,11 @@ class DownloadTask(Generic[ResultT_co]):
             RuntimeError: called by the download itself under its own shield; the request stands.
         """
         download = self._download
-        self._engine.pause(download, reason)
-        if _runs_inside(download):
-            await _stop_myself(download, "pause")
-        run = download.attempts
-        await _wait_until(
-            download, lambda: download.status is not DownloadStatus.DOWNLOADING or download.attempts != run
-        )
+        runs_me = self._engine.runs_me(download)
+        is_decided = self._engine.pause(download, reason)
+        if runs_me:
+            await self._engine.stop_myself(download, "pause")
+        await self._wait_until(is_decided)
         return download.status is DownloadStatus.PAUSED
 
     def resume(self) -> bool:
@@ -267,8 +263,17 @@ class DownloadTask(Generic[ResultT_co]):
             raise NotFinishedError(correlation_id=self.correlation_id, status=self.status.value)
         return cast("DownloadTask[ResultT_co]", self._manager._retry(self._download))
 
+    async def _wait_until(self, done: Callable[[], bool]) -> None:
+        """Wait for the end of the present run, or of as many as it takes.  A checkpoint."""
+        loop, download = self._engine.loop, self._download
+        await loop.checkpoint()
+        while not done():
+            if download.stoppers is None:
+                download.stoppers = loop.make_lot()
+            await download.stoppers.park()
+
     @property
-    def _engine(self) -> Engine:
+    def _engine(self) -> Core:
         return self._manager._engine
 
     def __repr__(self) -> str:
@@ -281,31 +286,3 @@ def make_task(download: Download, manager: DownloadManager) -> DownloadTask[Down
     task._download = download
     task._manager = manager
     return task
-
-
-def _runs_inside(download: Download) -> bool:
-    """Whether the calling code belongs to the present run of *download*: its task, or one below it."""
-    task = trio.lowlevel.current_task()
-    while task is not download.runner:
-        if task.parent_nursery is None:
-            return False
-        task = task.parent_nursery.parent_task
-    return True
-
-
-async def _stop_myself(download: Download, verb: str) -> NoReturn:
-    await trio.lowlevel.checkpoint()
-    # Nothing arrived, although the scope around this code is cancelled: there is a shield between.
-    raise RuntimeError(
-        f"download {download.correlation_id} calls {verb}() on itself under its own shield, where the wait for its end "
-        f"could only deadlock; the request stands and takes effect when the shield ends"
-    )
-
-
-async def _wait_until(download: Download, done: Callable[[], bool]) -> None:
-    """Wait for the end of the present run, or of as many as it takes.  A checkpoint."""
-    await trio.lowlevel.checkpoint()
-    while not done():
-        if download.stoppers is None:
-            download.stoppers = trio.lowlevel.ParkingLot()
-        await download.stoppers.park()

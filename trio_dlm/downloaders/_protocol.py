@@ -14,7 +14,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, cast, final, runtime_checkable
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeGuard, TypeVar, cast, final, runtime_checkable
 
 from .._meter import ProgressMeter
 from .._options import DownloadOptions
@@ -22,7 +22,17 @@ from .._rate import RateLimit
 from .._records import DownloadRequest, DownloadResult
 from .._urls import redact_url
 
-__all__ = ["DownloadJob", "Downloader", "DownloaderFunction", "RequestChecker", "as_function"]
+__all__ = [
+    "AsyncioDownloader",
+    "DownloadJob",
+    "Downloader",
+    "DownloaderFunction",
+    "RequestChecker",
+    "as_function",
+    "as_trio_function",
+    "asyncio_downloader",
+    "needs_asyncio",
+]
 
 ResultT_co = TypeVar("ResultT_co", bound=DownloadResult, covariant=True)
 _ResultT = TypeVar("_ResultT", bound=DownloadResult)
@@ -153,6 +163,70 @@ def as_function(downloader: object) -> DownloaderFunction[Any]:
             f"got {downloader!r}"
         )
     return cast("DownloaderFunction[Any]", function)
+
+
+@final
+class AsyncioDownloader(Generic[ResultT_co]):
+    """A downloader that runs as a task of the asyncio loop that its manager is used on.
+
+    Made by :func:`trio_dlm.asyncio_downloader`.
+    """
+
+    __slots__ = ("downloader", "function")
+    downloader: Downloader[ResultT_co] | DownloaderFunction[ResultT_co]
+
+    def __init__(self, downloader: Downloader[ResultT_co] | DownloaderFunction[ResultT_co]) -> None:
+        if isinstance(downloader, AsyncioDownloader):
+            raise TypeError(f"asyncio_downloader() was called twice on {downloader.downloader!r}")
+        self.downloader = downloader
+        self.function: DownloaderFunction[ResultT_co] = as_function(downloader)
+
+    async def download(self, job: DownloadJob) -> ResultT_co:
+        """Run the downloader on the loop that runs this; a manager on asyncio sees to it that it is its user's."""
+        return await self.function(job)
+
+    def check_request(self, request: DownloadRequest) -> None:
+        """Ask the downloader, if it can say, whether it could fetch *request*."""
+        if isinstance(self.downloader, RequestChecker):
+            self.downloader.check_request(request)
+
+    def __repr__(self) -> str:
+        return f"<asyncio_downloader of {self.downloader!r}>"
+
+
+def asyncio_downloader(
+    downloader: Downloader[ResultT_co] | DownloaderFunction[ResultT_co],
+) -> AsyncioDownloader[ResultT_co]:
+    """Mark a downloader that needs asyncio: it runs on the event loop of the program, and not in trio.
+
+    For a manager on asyncio only, where every other downloader runs in a trio thread of the manager's own.  Also a
+    decorator.  The downloader runs in a task of its own, in a copy of the context of ``submit``; what it reports to
+    ``job.progress`` and takes from ``job.rate_limit`` counts as anywhere.  To cancel or pause it is to cancel its task,
+    once; what it awaits after that is waited for.  ``job.resources`` is what ``setup`` gave in trio, and belongs there.
+
+    Raises:
+        TypeError: it is no downloader; at ``submit`` and ``open_manager``, on trio.
+    """
+    return AsyncioDownloader(downloader)
+
+
+def needs_asyncio(downloader: object) -> TypeGuard[AsyncioDownloader[Any]]:
+    """Whether *downloader* was marked by :func:`asyncio_downloader`."""
+    return isinstance(downloader, AsyncioDownloader)
+
+
+def as_trio_function(downloader: object) -> DownloaderFunction[Any]:
+    """Return the async function that runs a job in trio.
+
+    Raises:
+        TypeError: *downloader* is none, or needs asyncio.
+    """
+    if needs_asyncio(downloader):
+        raise TypeError(
+            f"{downloader.downloader!r} was marked by asyncio_downloader(), and this manager runs on trio, where no "
+            f"asyncio loop is; pass a downloader that is written for trio or anyio"
+        )
+    return as_function(downloader)
 
 
 def _is_async(function: object) -> bool:

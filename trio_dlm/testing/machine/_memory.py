@@ -11,13 +11,16 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from ... import DownloadManager, _schedule
 from .._errors import require
 from ._model import DOWNLOADING, PENDING, Model
+
+if TYPE_CHECKING:
+    from ..._engine import Engine
 
 __all__ = ["check_memory", "content_of"]
 
@@ -28,7 +31,7 @@ def check_memory(manager: DownloadManager, model: Model) -> None:
     Raises:
         LawBrokenError: a lane holds too much.
     """
-    schedule = manager._engine.schedule
+    schedule = cast("Engine", manager._engine).schedule
     for name, lane in schedule._lanes.items():
         held = lane.receive.statistics().current_buffer_used
         queued = model.pending_in(name)
