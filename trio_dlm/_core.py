@@ -66,6 +66,10 @@ class Core(Protocol):
         """How many stand in line for room."""
         ...
 
+    def check_thread(self, action: str) -> None:
+        """Refuse *action* to a caller in another thread than that of the loop."""
+        ...
+
     def check_door(self, action: str) -> None:
         """Refuse *action* to a caller in another thread, and to everybody when the block is being left."""
         ...

@@ -81,6 +81,7 @@ class Engine:
         self.nursery: trio.Nursery
         """Where downloads run; set when the block is entered."""
         self.crash: BaseException | None = None
+        self.tell_failure: Callable[[Download, Exception], object] = log_failure
         self.door_open = True
         self.queueing: set[str] = set()
         """Parent ids of the batches that are being queued."""
@@ -110,6 +111,14 @@ class Engine:
     def as_function(self, downloader: object) -> DownloaderFunction[Any]:
         """Return the async function that runs a job; raises TypeError for what cannot run in trio."""
         return as_trio_function(downloader)
+
+    def check_thread(self, action: str) -> None:
+        """Refuse *action* to a caller in another thread.
+
+        Raises:
+            RuntimeError: the caller is in one.
+        """
+        check_thread(self._thread, action)
 
     def check_door(self, action: str) -> None:
         """Refuse *action* when the block is being left.
@@ -321,7 +330,7 @@ class Engine:
         self.step()
         # Last: a handler that raises finds the manager in order.
         if download.error is not None:
-            log_failure(download, download.error)
+            self.tell_failure(download, download.error)
             clear_frames(download.error)
 
     def _let_go_on(self, outcome: Outcome) -> None:

@@ -304,6 +304,7 @@ class DownloadManager:
         Raises:
             RuntimeError: called by one of the downloads, which would wait for itself.
         """
+        self._engine.check_thread("wait_idle")
         if self._engine.runs_me():
             raise RuntimeError("wait_idle() was called by a download of this manager, so it could never become true")
         await self._engine.wait_idle()
@@ -320,6 +321,7 @@ class DownloadManager:
     @max_concurrent.setter
     @trio.lowlevel.enable_ki_protection
     def max_concurrent(self, limit: float) -> None:
+        self._engine.check_thread("set max_concurrent")
         self._engine.max_concurrent = check_limit("max_concurrent", limit)
 
     @property
@@ -330,6 +332,7 @@ class DownloadManager:
     @max_per_lane.setter
     @trio.lowlevel.enable_ki_protection
     def max_per_lane(self, limit: float) -> None:
+        self._engine.check_thread("set max_per_lane")
         self._engine.max_per_lane = check_limit("max_per_lane", limit)
 
     @trio.lowlevel.enable_ki_protection
@@ -340,6 +343,7 @@ class DownloadManager:
         """
         if limit is not None:
             check_limit("the limit of a lane", limit)
+        self._engine.check_thread("set_lane_limit")
         self._engine.set_lane_limit(_check_lane(lane), limit)
 
     @property
@@ -354,6 +358,7 @@ class DownloadManager:
 
     @rate_limit_bytes_per_s.setter
     def rate_limit_bytes_per_s(self, limit: float) -> None:
+        self._engine.check_thread("set rate_limit_bytes_per_s")
         self._engine.rate_limit_bytes_per_s = check_rate("rate_limit_bytes_per_s", limit)
 
     @property
@@ -383,6 +388,7 @@ class DownloadManager:
             UnknownTaskError: an id in *tasks* is not remembered.
             RuntimeError: from the iterator, if two tasks iterate it.
         """
+        self._engine.check_thread("watch")
         if isinstance(min_interval_s, bool) or not isinstance(min_interval_s, (int, float)):
             raise TypeError(f"min_interval_s is a number of seconds, got {min_interval_s!r}")
         if not 0 <= min_interval_s < math.inf:

@@ -99,6 +99,7 @@ class DownloadTask(Generic[ResultT_co]):
 
     @rate_limit_bytes_per_s.setter
     def rate_limit_bytes_per_s(self, limit: float | None) -> None:
+        self._engine.check_thread("set rate_limit_bytes_per_s")
         self._engine.set_rate_limit(self._download, limit)
 
     @property
@@ -150,6 +151,7 @@ class DownloadTask(Generic[ResultT_co]):
             RuntimeError: called by the download itself.
         """
         download = self._download
+        self._engine.check_thread("wait")
         if download.status.is_final:
             await self._engine.loop.checkpoint()
         else:
@@ -209,6 +211,7 @@ class DownloadTask(Generic[ResultT_co]):
                 deadlock.  The request stands.
         """
         download = self._download
+        self._engine.check_thread("cancel")
         if download.status.is_final:
             await self._engine.loop.checkpoint()
             return False
@@ -233,6 +236,7 @@ class DownloadTask(Generic[ResultT_co]):
             RuntimeError: called by the download itself under its own shield; the request stands.
         """
         download = self._download
+        self._engine.check_thread("pause")
         runs_me = self._engine.runs_me(download)
         is_decided = self._engine.pause(download, reason)
         if runs_me:

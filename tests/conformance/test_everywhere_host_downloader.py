@@ -381,7 +381,7 @@ async def test_on_trio_the_wrapper_is_refused_when_it_is_submitted() -> None:
         assert agrees(manager)
 
 
-@pytest.mark.parametrize("wrong", [None, 7, lambda job: None, DownloadResult], ids=str)
+@pytest.mark.parametrize("wrong", [None, 7, lambda job: None, DownloadResult], ids=["None", "int", "lambda", "class"])
 def test_only_an_async_function_can_be_wrapped(wrong: Any) -> None:
     with pytest.raises(TypeError):
         trio_dlm.asyncio_downloader(wrong)

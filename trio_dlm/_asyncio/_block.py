@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import cast, final
 
-from .._leaving import CANCELLED, outcome_of, reason_of
+from .._leaving import CANCELLED, CLOSED, outcome_of
 from .._manager import DownloadManager, make_manager
 from .._plan import Plan
 from .._trio_block import default_downloader
@@ -115,36 +115,50 @@ class AsyncioBlock:
                 # It was ours, for the crash that leaves below.
                 exc = None
         self._mirror.close_door()
-        if exc is not None:
-            self._stop(reason_of(exc, asyncio.CancelledError))
+        if isinstance(exc, asyncio.CancelledError):
+            self._stop(CANCELLED)
+        elif exc is not None:
+            self._crossing.to_trio(self._side.leave_by, exc)
         elif self._plan.on_exit == "cancel":
-            self._stop("the manager's block was left")
+            self._stop(CLOSED)
         else:
             self._crossing.to_trio(self._side.leave)
         return await self._end(exc)
 
     async def _end(self, exc: BaseException | None) -> bool | None:
         """Wait for the end of the trio run, and raise what leaves the block, or let *exc* leave."""
+        traceback = None if exc is None else exc.__traceback__
+        was_over = self._finished.done()
         cancelled = await wait_until_cancelled(self._finished)
         if cancelled is not None:
             self._stop(CANCELLED)
             cancelled = await wait_shielded(self._finished) or cancelled
         # It has said its last word, and takes some microseconds to end.
         self._thread.join()
-        leaving = [each for each in (exc, self._crash, cancelled) if each is not None]
+        leaving: list[BaseException | None] = [self._crash, cancelled]
+        if exc is not None and (was_over or isinstance(exc, asyncio.CancelledError)):
+            leaving.insert(0, exc)
+        # Otherwise it went through the block of the trio side, and what came out there is what leaves.
+        return await self._leave([each for each in leaving if each is not None], exc, traceback)
+
+    async def _leave(
+        self, leaving: list[BaseException], exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
         try:
-            await self._host.__aexit__(type(exc), exc, None) if exc is not None else await self._host.aclose()
+            await self._host.__aexit__(None if exc is None else type(exc), exc, traceback)
         except BaseException as raised:  # noqa: ASYNC103, BLE001  (leaves below)
-            leaving.append(raised)
+            if raised is not exc:
+                leaving.append(raised)
         failures = self._mirror.failures
         if leaving:
             outcome = outcome_of(leaving, failures.total, asyncio.CancelledError)
-            if outcome is exc:
+            if exc is not None and outcome is exc:
+                # Without the frames of the other side.
+                exc.__traceback__ = traceback
                 return None
             raise outcome
-        if failures.total and self._plan.failures == "raise":
+        if exc is None and failures.total and self._plan.failures == "raise":
             raise failures.as_error()
-        # The body was cancelled for a crash that is gone, which cannot be; or it has just ended.
         return True
 
     def _stop(self, reason: str) -> None:

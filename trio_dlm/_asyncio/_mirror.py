@@ -23,6 +23,7 @@ from .._errors import ManagerClosedError, ManagerCrashedError
 from .._events import EventHub
 from .._failures import FailureLedger, in_short
 from .._leaving import CLOSED
+from .._log import log_failure
 from .._options import check_rate
 from .._plan import Plan
 from .._records import ManagerStats
@@ -78,9 +79,13 @@ class Mirror:
         """How many stand in line for room."""
         return len(self._line)
 
+    def check_thread(self, action: str) -> None:
+        """Refuse *action* to a caller in another thread than that of the loop."""
+        check_thread(self._thread, action)
+
     def check_door(self, action: str) -> None:
         """Refuse *action* to a caller in another thread, and to everybody when the block is being left."""
-        self._check_thread(action)
+        check_thread(self._thread, action)
         if not self._door_open:
             raise ManagerClosedError(action=action)
 
@@ -153,7 +158,6 @@ class Mirror:
 
     def cancel(self, download: Download, reason: str | None) -> None:
         """Ask *download* to end as CANCELLED; nothing happens if it has ended."""
-        self._check_thread("cancel")
         if download.status.is_final:
             return
         if download.is_admitted:
@@ -173,7 +177,6 @@ class Mirror:
 
     def pause(self, download: Download, reason: str | None) -> Callable[[], bool]:
         """Ask *download* to become PAUSED, and return what is true once that was decided, one way or the other."""
-        self._check_thread("pause")
         if download.status.is_final:
             return lambda: True
         if not download.is_admitted:
@@ -236,7 +239,6 @@ class Mirror:
 
     def set_rate_limit(self, download: Download, bytes_per_s: float | None) -> None:
         """Limit *download*, from now on."""
-        self._check_thread("set rate_limit_bytes_per_s")
         if bytes_per_s is not None:
             check_rate("rate_limit_bytes_per_s", bytes_per_s)
         self._rates[download] = bytes_per_s
@@ -274,7 +276,6 @@ class Mirror:
 
     @max_concurrent.setter
     def max_concurrent(self, limit: float) -> None:
-        self._check_thread("set max_concurrent")
         self._tally.max_concurrent = limit
         self._crossing.to_trio(self.side.set_max_concurrent, limit)
 
@@ -285,13 +286,11 @@ class Mirror:
 
     @max_per_lane.setter
     def max_per_lane(self, limit: float) -> None:
-        self._check_thread("set max_per_lane")
         self._tally.max_per_lane = limit
         self._crossing.to_trio(self.side.set_max_per_lane, limit)
 
     def set_lane_limit(self, lane: Hashable, limit: float | None) -> None:
         """Limit one lane; None goes back to ``max_per_lane``."""
-        self._check_thread("set_lane_limit")
         if limit is None:
             self._tally.lane_limits.pop(lane, None)
         else:
@@ -305,7 +304,6 @@ class Mirror:
 
     @rate_limit_bytes_per_s.setter
     def rate_limit_bytes_per_s(self, bytes_per_s: float) -> None:
-        self._check_thread("set rate_limit_bytes_per_s")
         self._rate = bytes_per_s
         self._crossing.to_trio(self.side.set_rate, bytes_per_s)
 
@@ -340,6 +338,8 @@ class Mirror:
         if status.is_final:
             download.finished_s = report.finished_s
             self._end(download, status)
+            if download.error is not None:
+                log_failure(download, download.error)
         else:
             self._set_status(download, status)
             if status is DownloadStatus.PAUSED:
@@ -396,9 +396,6 @@ class Mirror:
         self.queueing.clear()
         self.step()
         self.hub.close()
-
-    def _check_thread(self, action: str) -> None:
-        check_thread(self._thread, action)
 
 
 def _wake_stoppers(download: Download) -> None:

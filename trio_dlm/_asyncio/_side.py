@@ -64,15 +64,20 @@ class TrioSide:
                 self._manager = manager
                 outbox = Outbox(self._engine, lambda report: self._crossing.to_host(self._tell, report))
                 self._host_runs.clock = outbox.clock
+                # The host says it, in its own thread and before anybody there has seen it.
+                self._engine.tell_failure = _say_nothing
                 self._engine.hub.attach(cast("Subscription", outbox), None)
                 # A system task, so that nothing which leaves the block is wrapped by a nursery around it.
                 trio.lowlevel.spawn_system_task(outbox.tell_late, name="trio_dlm: tell of progress")
                 self._crossing.to_host(self._opened)
                 await self._leave.wait()
-                if self._failure is not None:
-                    raise self._failure
-        if self._failure is not None:
-            raise self._failure
+                self._raise_failure()
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     @property
     def _engine(self) -> Engine:
@@ -129,6 +134,11 @@ class TrioSide:
         """Leave the block: what is queued and runs goes on to its end."""
         self._leave.set()
 
+    def leave_by(self, exc: BaseException) -> None:
+        """Leave the block as the body left it, so that whoever is to see its exception does."""
+        self._failure = exc
+        self._leave.set()
+
     def stop(self, reason: str) -> None:
         """Leave the block, and cancel everything; if it is just being entered, give that up."""
         if self._manager is None:
@@ -150,3 +160,7 @@ class TrioSide:
     def _find(self, correlation_id: str) -> Download | None:
         task = self._engine.registry.find(correlation_id)
         return None if task is None else task._download
+
+
+def _say_nothing(_download: Download, _error: Exception) -> None:
+    pass
