@@ -1,6 +1,7 @@
 """How thoroughly the property tests look, which clock async tests have, and that signals mean something.
 
-``HYPOTHESIS_PROFILE`` is dev, ci or soak; trio_dlm/testing/_profiles.py says what they are.
+``HYPOTHESIS_PROFILE`` is dev, ci or soak, and trio_dlm/testing/_profiles.py says what they are; or smoke, as short as
+dev and as repeatable as ci.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from tests.fakes import run_in_virtual_time
 from trio_dlm.testing._profiles import register_profiles
@@ -21,6 +23,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# For the other interpreters, which need not search where one has searched.
+settings.register_profile(
+    "smoke",
+    settings.get_profile("default"),
+    max_examples=50,
+    stateful_step_count=20,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    print_blob=True,
+)
 register_profiles()
 
 

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 # What users import from, and the page that shows it.
 MODULES = {
     "trio_dlm": "docs/reference/api.rst",
+    "trio_dlm.asgi": "docs/reference/asgi.rst",
     "trio_dlm.testing": "docs/reference/testing.rst",
     "trio_dlm.testing.operations": "docs/reference/testing.rst",
     "trio_dlm.testing.origin": "docs/reference/testing.rst",

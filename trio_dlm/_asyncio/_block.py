@@ -174,12 +174,14 @@ class AsyncioBlock:
         """The trio run has ended; called on the host's loop."""
         if self._crash is None:
             self._crash = crash
-        self._mirror.close(self._crash)
-        _set(self._finished)
-        _set(self._opened)
-        if not self._is_leaving and self._body is not None and not self._body.done():
-            self._body_was_cancelled = True
-            self._body.cancel()
+        try:
+            self._mirror.close(self._crash)
+        finally:
+            _set(self._finished)
+            _set(self._opened)
+            if not self._is_leaving and self._body is not None and not self._body.done():
+                self._body_was_cancelled = True
+                self._body.cancel()
 
 
 def _set(future: asyncio.Future[None]) -> None:

@@ -16,6 +16,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
+from types import TracebackType
 from typing import Any, Final, NoReturn, cast, final
 
 import trio
@@ -44,6 +45,7 @@ class HostRuns:
         self._crossing = crossing
         self._waiting: dict[_HostRun, None] = {}
         self._is_gone = False
+        self._tracebacks: dict[str, TracebackType | None] = {}
         self.clock: Callable[[], float]
         """Tells trio's time in any thread."""
 
@@ -52,7 +54,7 @@ class HostRuns:
         return partial(self._run, marked.function)
 
     async def _run(self, function: DownloaderFunction[Any], job: DownloadJob) -> DownloadResult:
-        run = _HostRun(self._loop, self._crossing, function, job, self.clock, key=self)
+        run = _HostRun(self._loop, self._crossing, function, job, self.clock, runs=self)
         if self._is_gone:
             # There is nothing left that could run it, and everything is being cancelled.
             await trio.sleep_forever()
@@ -61,6 +63,16 @@ class HostRuns:
             return await run.wait(copy_context(), lambda: self._is_gone)
         finally:
             del self._waiting[run]
+
+    def keep_traceback(self, correlation_id: str, raised: BaseException) -> None:
+        """Remember where *raised* came from, without our own frame; called on the host's loop."""
+        traceback = raised.__traceback__
+        self._tracebacks[correlation_id] = None if traceback is None else traceback.tb_next
+
+    def restore_traceback(self, correlation_id: str, error: BaseException) -> None:
+        """Take the frames off *error* that it went through on its way to the manager, which tell nobody anything."""
+        if correlation_id in self._tracebacks:
+            error.__traceback__ = self._tracebacks.pop(correlation_id)
 
     def give_up(self) -> None:
         """The host's loop is gone; called in trio."""
@@ -80,14 +92,14 @@ class _HostRun:
         function: DownloaderFunction[Any],
         job: DownloadJob,
         clock: Callable[[], float],
-        key: object,
+        runs: HostRuns,
     ) -> None:
         self._loop = loop
         self._crossing = crossing
         self._function = function
         self._job = job
         self._clock = clock
-        self._key = key
+        self._runs = runs
         # Of trio.
         self._sleeper: trio.lowlevel.Task | None = None
         self._raise_cancel: Callable[[], NoReturn] | None = None
@@ -146,7 +158,7 @@ class _HostRun:
     # On the host's loop.
 
     def _start(self, context: Context, meter: ProgressMeter) -> None:
-        context.run(RUNNING.set, (self._key, self._job.correlation_id))
+        context.run(RUNNING.set, (self._runs, self._job.correlation_id))
         progress = ProgressMeter(self._clock, self._report_soon)
         progress.adopt(meter)
         job = self._job
@@ -193,6 +205,8 @@ class _HostRun:
             result = task.result()
         elif isinstance(raised, BaseExceptionGroup):
             raised = _without_cancelled(cast("BaseExceptionGroup[BaseException]", raised))
+        if isinstance(raised, Exception):
+            self._runs.keep_traceback(self._job.correlation_id, raised)
         self._crossing.to_trio(
             partial(self._end, result, raised, can_resume=self._host_job.can_resume),
         )

@@ -142,10 +142,17 @@ class HostLoop:
         """Refuse a caller on another loop.
 
         Raises:
-            RuntimeError: this loop does not run here.
+            RuntimeError: another loop runs here.
         """
-        if asyncio.get_running_loop() is not self._loop:
-            raise RuntimeError("the manager belongs to another event loop: await its methods there")
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            # Between two runs of the loop its thread may ask for what needs no waiting.
+            return
+        if running is not self._loop:
+            raise RuntimeError(
+                "the manager belongs to another event loop, and nothing was done: call its methods on that loop"
+            )
 
 
 async def wait_until_cancelled(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:

@@ -11,6 +11,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
@@ -80,12 +81,13 @@ class Mirror:
         return len(self._line)
 
     def check_thread(self, action: str) -> None:
-        """Refuse *action* to a caller in another thread than that of the loop."""
+        """Refuse *action* to a caller in another thread than that of the loop, or on another loop of the thread."""
         check_thread(self._thread, action)
+        self.loop.check_here()
 
     def check_door(self, action: str) -> None:
         """Refuse *action* to a caller in another thread, and to everybody when the block is being left."""
-        check_thread(self._thread, action)
+        self.check_thread(action)
         if not self._door_open:
             raise ManagerClosedError(action=action)
 
@@ -228,8 +230,14 @@ class Mirror:
 
     async def cancel_each(self, downloads: Iterable[Download], reason: str | None) -> None:
         """Ask all of *downloads* to end."""
+        admitted: list[str] = []
         for download in downloads:
-            self.cancel(download, reason)
+            if download.is_admitted:
+                admitted.append(download.correlation_id)
+            else:
+                self.cancel(download, reason)
+        # In one step there: nothing of it is started in the place of what is cancelled first.
+        self._crossing.to_trio(self.side.cancel_each, admitted, reason)
 
     def get_rate_limit(self, download: Download) -> float | None:
         """Return how fast *download* may receive, if it has a limit of its own."""
@@ -322,6 +330,9 @@ class Mirror:
         status, before = report.status, download.status
         if report.resumes < download.resumes and not status.is_final:
             return
+        if isinstance(report.error, ManagerCrashedError):
+            # In trio the door closed in the same step.
+            self.close_door()
         download.asked = report.asked
         download.attempts = report.attempts
         download.can_resume = report.can_resume
@@ -339,6 +350,7 @@ class Mirror:
             download.finished_s = report.finished_s
             self._end(download, status)
             if download.error is not None:
+                self._host_runs.restore_traceback(download.correlation_id, download.error)
                 log_failure(download, download.error)
         else:
             self._set_status(download, status)
@@ -385,8 +397,10 @@ class Mirror:
             if not download.is_admitted:
                 self._cancel_here(download, CLOSED)
                 continue
-            self._tally.leave(download, download.status)
-            self._tally.enter(download, DownloadStatus.FAILED)
+            # Code of the lane's (__hash__, __eq__), which may be what the manager crashed by.
+            with contextlib.suppress(Exception):
+                self._tally.leave(download, download.status)
+                self._tally.enter(download, DownloadStatus.FAILED)
             download.error = ManagerCrashedError(crash=in_short(crash), is_culprit=False)
             download.error.__cause__ = crash
             download.reason = str(download.error)

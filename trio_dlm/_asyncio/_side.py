@@ -96,6 +96,11 @@ class TrioSide:
         if (download := self._find(correlation_id)) is not None:
             self._engine.cancel(download, reason)
 
+    def cancel_each(self, correlation_ids: list[str], reason: str | None) -> None:
+        """Ask several downloads to end."""
+        for correlation_id in correlation_ids:
+            self.cancel(correlation_id, reason)
+
     def pause(self, correlation_id: str, reason: str | None, asked: Callable[[int], object]) -> None:
         """Ask a download to pause, and tell the host the number of the run that was asked."""
         run = NO_RUN
