@@ -54,8 +54,35 @@ def groups(*names: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, *names))
 
 
+# Its metadata wants trio 0.28 and no other, but it runs with newer ones.  The group `test` has what else it needs.
+TRIOGRAM: Final = ("--no-deps", "triogram==0.6.0")
+
+
+def install_to_test(session: nox.Session, *more: str) -> None:
+    """Install the checkout, all that its tests need, and the dependency groups *more*."""
+    session.install("-e", ".[all]", *groups("test", *more))
+    session.install(*TRIOGRAM)
+
+
 # As many tests at a time as there are cores.  Whoever passes arguments gets pytest as it is.
 AT_ONCE: Final = ("-n", "auto", "--dist", "worksteal")
+
+
+# As repeatable as on a CI machine, and a quarter as long: tests/conftest.py has this profile.
+SHORT_SEARCH: Final = {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", "smoke")}
+
+
+def smoke(*, wheel: bool = False) -> list[str]:
+    """Return the arguments for pytest that run the smoke set, or that of a wheel; ``tests/smoke.toml`` has both."""
+    table = tomllib.loads((ROOT / "tests" / "smoke.toml").read_text("utf-8"))
+    if wheel:
+        return ["-m", "not slow", *AT_ONCE, *(f"tests/{file}" for file in table["wheel"]["run"])]
+    left_out = [f"tests/{file}" for each in table["left_out"] for file in each["files"]]
+    for file in left_out:
+        if not (ROOT / file).exists():
+            # pytest would ignore in silence what is not there.
+            raise FileNotFoundError(f"tests/smoke.toml leaves out {file}, which does not exist")
+    return ["-m", "not slow", *AT_ONCE, *(f"--ignore={file}" for file in left_out)]
 
 
 def run_each(session: nox.Session, *commands: list[str]) -> None:
@@ -73,13 +100,15 @@ def run_each(session: nox.Session, *commands: list[str]) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the whole suite and demand its coverage.  Arguments go to pytest, and then no coverage is measured."""
-    session.install("-e", ".[all]", *groups("test"))
+    install_to_test(session)
     if session.posargs:
         session.run("python", "-m", "pytest", *session.posargs)
         return
     shutil.rmtree(CACHE / "coverage", ignore_errors=True)
     (CACHE / "coverage").mkdir(parents=True)
-    session.run("python", "-m", "coverage", "run", "-m", "pytest", *AT_ONCE)
+    # Being measured takes twice the time, and what is slow tries more of what others try as well.
+    measured = ["python", "-m", "coverage", "run", "-m", "pytest", "-m", "not slow", *AT_ONCE]
+    run_each(session, measured, ["python", "-m", "pytest", "-m", "slow", *AT_ONCE])
     session.run("python", "-m", "coverage", "combine", "--quiet")
     # Rooms that decide, and the core of the manager: no branch of these is left untried.
     rooms = tomllib.loads((ROOT / "tests" / "rooms.toml").read_text("utf-8"))["fully_covered"]["modules"]
@@ -91,8 +120,15 @@ def tests(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests_all(session: nox.Session) -> None:
     """Run what is not slow on every Python that is found on PATH or in pyenv.  Arguments go to pytest."""
-    session.install("-e", ".[all]", *groups("test"))
+    install_to_test(session)
     session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not slow", *AT_ONCE]))
+
+
+@nox.session(python=PYTHONS)
+def tests_smoke(session: nox.Session) -> None:
+    """Run the smoke set on every Python that is found on PATH or in pyenv.  Arguments go to pytest."""
+    install_to_test(session)
+    session.run("python", "-m", "pytest", *(session.posargs or smoke()), env=SHORT_SEARCH)
 
 
 # The tests of what stands on Hypothesis' state machines, strategies and settings.
@@ -109,13 +145,14 @@ def tests_hypothesis(session: nox.Session, hypothesis: str) -> None:
 
     Arguments go to pytest.
     """
-    session.install("-e", ".[all]", *groups("test"))
+    install_to_test(session)
     if hypothesis == "oldest":
         extra = PROJECT["project"]["optional-dependencies"]["testing"]
         (bound,) = (each for each in extra if each.startswith("hypothesis"))
         session.install(bound.replace(">=", "=="))
     files = [str(path) for pattern in USE_HYPOTHESIS for path in sorted(Path("tests").glob(f"test_{pattern}.py"))]
-    session.run("python", "-m", "pytest", *(session.posargs or ["-m", "not slow", *AT_ONCE, *files]))
+    arguments = session.posargs or ["-m", "not slow", *AT_ONCE, *files]
+    session.run("python", "-m", "pytest", *arguments, env=SHORT_SEARCH)
 
 
 # All its rules, the optional ones too, but: 910 and 911 ask for a checkpoint of every async function, private ones and
@@ -146,7 +183,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check the types: mypy for everything, pyright for the package."""
-    session.install("-e", ".[all]", *groups("typing"))
+    install_to_test(session, "typing")
     python = shutil.which("python", path=session.bin) or sys.executable
     run_each(session, ["mypy"], ["pyright", "--pythonpath", python])
 
@@ -157,19 +194,17 @@ SPHINX: Final = ("-W", "-n", "--keep-going", "--no-color", "-q", "-b", "html", "
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation, with every warning an error, and run its examples."""
-    session.install("-e", ".[all]", *groups("docs", "test"))
-    run_each(
-        session,
-        ["sphinx-build", *SPHINX, "docs", "docs/_build/html"],
-        ["python", "-m", "pytest", "-q", *AT_ONCE, "tests/test_examples.py"],
-    )
+    """Build the documentation, with every warning an error, and run its examples.  Argument: ``pages`` runs none."""
+    install_to_test(session, "docs")
+    examples = ["python", "-m", "pytest", "-q", *AT_ONCE, "tests/test_examples.py"]
+    pages = ["sphinx-build", *SPHINX, "docs", "docs/_build/html"]
+    run_each(session, pages, *([] if session.posargs == ["pages"] else [examples]))
     session.log("the documentation is docs/_build/html/index.html")
 
 
 @nox.session
 def package(session: nox.Session) -> None:
-    """Build sdist and wheel, look into them, and test the installed wheel away from the checkout."""
+    """Build sdist and wheel, look into them, and test the installed wheel a little, away from the checkout."""
     session.install(*groups("package"))
     with tempfile.TemporaryDirectory(prefix="trio-dlm-") as name:
         made = Path(name)
@@ -188,9 +223,12 @@ def package(session: nox.Session) -> None:
         session.run(sys.executable, "-m", "virtualenv", "--quiet", str(made / "venv"), external=True)
         python = shutil.which("python", path=made / "venv" / ("Scripts" if os.name == "nt" else "bin"))
         assert python is not None
-        session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[all]", *groups("test"), external=True)
+        install = [python, "-m", "pip", "install", "--quiet"]
+        session.run(*install, f"{wheel}[all]", *groups("test"), external=True)
+        session.run(*install, *TRIOGRAM, external=True)
         with session.chdir(away):
-            session.run(python, "-m", "pytest", "-q", *(session.posargs or ["-m", "not slow", *AT_ONCE]), external=True)
+            arguments = session.posargs or smoke(wheel=True)
+            session.run(python, "-m", "pytest", "-q", *arguments, env=SHORT_SEARCH, external=True)
 
 
 @nox.session
@@ -207,7 +245,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def mutation(session: nox.Session) -> None:
     """Demand that a test notices every small change of the manager's core.  Arguments: rooms, ``--workers N``."""
-    session.install("-e", ".[all]", *groups("test"))
+    install_to_test(session)
     session.run("python", "-m", "tests.mutation.core", *session.posargs)
 
 
@@ -227,12 +265,12 @@ def peers(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """Try random origins against the HTTP downloader for half an hour.  Arguments: ``--minutes N``, ``--seed N``."""
-    session.install("-e", ".[all]", *groups("test"))
+    install_to_test(session)
     session.run("python", "-m", "tests.soak", *session.posargs)
 
 
 @nox.session
 def hardships(session: nox.Session) -> None:
     """Kill the command, fill its disk, starve it, and look at what is promised.  Arguments: names, ``--seed N``."""
-    session.install("-e", ".[all]", *groups("test"))
+    install_to_test(session)
     session.run("python", "-m", "tests.hardships", *session.posargs)

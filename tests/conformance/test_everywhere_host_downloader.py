@@ -223,6 +223,8 @@ async def test_limits_hold_for_it_as_for_any_other(backend: Backend) -> None:
     stage = Stage()
     async with open_manager(2, downloader=backend.on_host(stage.download)) as manager:
         batch = await manager.submit_many(url(number) for number in range(10))
+        await stage.has_begun("0")
+        await stage.has_begun("1")
         stage.finish(*(str(number) for number in range(10)))
         await batch.wait()
     assert stage.peak == 2
