@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from unittest.mock import MagicMock
 
 import pytest
@@ -15,7 +15,7 @@ from trio_dlm._meter import ProgressMeter
 from trio_dlm._options import DownloadOptions
 from trio_dlm._rate import RateLimit
 from trio_dlm._records import DownloadRequest, DownloadResult
-from trio_dlm.downloaders._protocol import DownloadJob, RequestChecker, as_function
+from trio_dlm.downloaders._protocol import DownloadJob, RequestChecker, as_function, asyncio_downloader
 
 RESULT: Final = DownloadResult(path=Path("/a"), size_bytes=0)
 
@@ -256,3 +256,32 @@ def test_a_downloader_that_can_judge_a_request_is_known_by_its_method() -> None:
 
     assert isinstance(Judge(), RequestChecker)
     assert not isinstance(WithMethod(), RequestChecker)
+
+
+# Downloaders that need asyncio.
+
+
+async def test_a_marked_downloader_is_one_and_says_what_was_marked() -> None:
+    async def fetch(job: DownloadJob) -> DownloadResult:
+        return DownloadResult(path=Path("/a"), size_bytes=1)
+
+    marked = asyncio_downloader(fetch)
+    assert repr(marked) == f"<asyncio_downloader of {fetch!r}>"
+    assert marked.downloader is fetch
+    assert await marked.download(cast("DownloadJob", None)) == DownloadResult(path=Path("/a"), size_bytes=1)
+    # A function cannot say what it could not fetch.
+    marked.check_request(DownloadRequest("https://example.org/a"))
+    with pytest.raises(TypeError, match=r"^asyncio_downloader\(\) was called twice on "):
+        asyncio_downloader(marked)
+
+
+def test_a_marked_downloader_is_asked_whether_it_could_fetch_a_request() -> None:
+    class Picky:
+        async def download(self, job: DownloadJob) -> DownloadResult:
+            raise NotImplementedError
+
+        def check_request(self, request: DownloadRequest) -> None:
+            raise ValueError(request.url)
+
+    with pytest.raises(ValueError, match=r"^https://example.org/a$"):
+        asyncio_downloader(Picky()).check_request(DownloadRequest("https://example.org/a"))

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Literal, Unpack, final, get_args
@@ -175,9 +174,9 @@ def _find_backend(asked: Backend) -> Literal["trio", "asyncio"]:
 
 
 def _asyncio_runs() -> bool:
-    # Where asyncio was never imported no loop of it can run.
-    if (asyncio := sys.modules.get("asyncio")) is None:
-        return False
+    # Imported late: a program on trio has nothing to do with asyncio.
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:

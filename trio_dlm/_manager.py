@@ -258,7 +258,7 @@ class DownloadManager:
             return await task.result()
         except self._engine.loop.cancelled:
             # That no code of the download runs any more is what the caller is promised (law 5).
-            await self._engine.loop.shielded(lambda: task.cancel("the caller of download() was cancelled"))
+            await self._engine.loop.shielded(lambda: task.cancel("the caller of download() was cancelled"))  # noqa: ASYNC120
             raise
 
     def get_task(self, correlation_id: str) -> DownloadTask[DownloadResult]:
@@ -498,7 +498,7 @@ class DownloadManager:
                     if index % BATCH == 0:
                         await engine.loop.checkpoint()
         except BaseException:
-            await engine.loop.shielded(lambda: batch.cancel("submit_many was interrupted"))
+            await engine.loop.shielded(lambda: batch.cancel("submit_many was interrupted"))  # noqa: ASYNC102  (shielded)
             raise
         finally:
             engine.queueing.discard(batch.parent_id)

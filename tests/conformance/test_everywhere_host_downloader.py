@@ -387,3 +387,23 @@ async def test_on_trio_the_wrapper_is_refused_when_it_is_submitted() -> None:
 def test_only_an_async_function_can_be_wrapped(wrong: Any) -> None:
     with pytest.raises(TypeError):
         trio_dlm.asyncio_downloader(wrong)
+
+
+@on_every_backend
+async def test_its_rate_limit_is_that_of_its_download(backend: Backend) -> None:
+    taken: list[int] = []
+
+    async def fetch(job: DownloadJob) -> DownloadResult:
+        with pytest.raises(ValueError, match="from 1 up"):
+            await job.rate_limit.take(0)
+        assert (job.rate_limit.bytes_per_s, job.rate_limit.is_unlimited) == (10_000_000, False)
+        for _ in range(3):
+            size = await job.rate_limit.take(1000)
+            taken.append(size)
+            job.rate_limit.give_back(size)
+        return saved(job, sum(taken))
+
+    async with open_manager(downloader=backend.on_host(fetch)) as manager:
+        saved_bytes = await manager.download(url("a"), rate_limit_bytes_per_s=10_000_000)
+    assert all(1 <= size <= 1000 for size in taken)
+    assert saved_bytes.size_bytes == sum(taken)

@@ -94,7 +94,7 @@ class Crossing:
             function, args = self._in.popleft()
             try:
                 function(*args)
-            except BaseException as exc:  # noqa: BLE001  (it ends the run, and leaves the block from there)
+            except BaseException as exc:  # noqa: ASYNC103, BLE001  (it ends the run, and leaves the block from there)
                 self._fail(exc)
 
     def _let_out(self) -> None:
@@ -104,7 +104,7 @@ class Crossing:
             function, args = self._out.popleft()
             try:
                 function(*args)
-            except BaseException as exc:  # noqa: BLE001  (likewise)
+            except BaseException as exc:  # noqa: ASYNC103, BLE001  (likewise)
                 self._host_failed(exc)
 
 

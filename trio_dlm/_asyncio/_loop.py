@@ -162,15 +162,15 @@ async def wait_until_cancelled(future: asyncio.Future[Any]) -> asyncio.Cancelled
     """
     try:
         await asyncio.wait([future])
-    except asyncio.CancelledError as exc:
-        return exc
+    except asyncio.CancelledError as exc:  # noqa: ASYNC103
+        return exc  # noqa: ASYNC104  (the caller raises it)
     return None
 
 
 async def wait_shielded(future: asyncio.Future[Any]) -> asyncio.CancelledError | None:
     """Wait until *future* is done, whatever happens to the task; return the last ``CancelledError`` that came."""
     cancelled: asyncio.CancelledError | None = None
-    with anyio.CancelScope(shield=True):
+    with anyio.CancelScope(shield=True):  # noqa: ASYNC912
         while not future.done():
             cancelled = await wait_until_cancelled(future) or cancelled
     return cancelled

@@ -60,7 +60,7 @@ class TrioThread:
         crash: BaseException | None = None
         try:
             trio.run(self._main)
-        except BaseException as exc:  # noqa: BLE001  (leaves the block of the manager)
+        except BaseException as exc:  # noqa: ASYNC103, BLE001  (leaves the block of the manager)
             crash = exc
         self._crossing.to_host(self._finished, crash)
 
