@@ -139,6 +139,14 @@ def test_what_is_no_function_is_shown(arguments: dict[str, Any], message: str) -
     assert str(caught.value) == message
 
 
+def test_a_block_that_was_not_entered_says_that_it_is_no_manager() -> None:
+    block: Any = open_manager(3)
+    with pytest.raises(AttributeError, match="`async with open_manager"):
+        block.submit("https://example.org/a")
+    with pytest.raises(AttributeError, match="'_Block' object has no attribute 'sumbit'"):
+        block.sumbit("https://example.org/a")
+
+
 def test_the_plan_of_a_block_is_given_by_name_frozen_and_small() -> None:
     plan = cast("_Block", open_manager())._plan
     with pytest.raises(FrozenInstanceError):

@@ -13,7 +13,7 @@ import math
 import os
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Literal, Unpack, final, get_args
+from typing import TYPE_CHECKING, Any, Literal, Unpack, final, get_args
 
 import trio
 
@@ -133,6 +133,16 @@ class _Block:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._inner: AbstractAsyncContextManager[DownloadManager] | None = None
+
+    if not TYPE_CHECKING:  # A type checker sees by itself that this is no manager.
+
+        def __getattr__(self, name: str) -> object:
+            if not hasattr(DownloadManager, name):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(
+                f"open_manager() gives a block and no manager, so {name!r} is not there yet; write "
+                f"`async with open_manager(…) as manager:` and use what it gives"
+            )
 
     async def __aenter__(self) -> DownloadManager:
         if self._inner is not None:

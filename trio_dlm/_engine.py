@@ -555,7 +555,9 @@ def check_thread(home: int, action: str) -> None:
     if threading.get_ident() != home:
         raise RuntimeError(
             f"cannot {action} from another thread than that of the manager's loop; nothing was done: hand the call "
-            f"over with anyio.from_thread.run_sync(…) or, in trio, trio.from_thread.run_sync(…)"
+            f"over with asyncio.run_coroutine_threadsafe(…), anyio.from_thread.run_sync(…) or "
+            f"trio.from_thread.run_sync(…); a downloader that calls its manager on asyncio is marked by "
+            f"trio_dlm.asyncio_downloader(…)"
         )
 
 

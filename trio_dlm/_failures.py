@@ -100,12 +100,31 @@ def in_words(error: Exception, url: str) -> str:
     return text if len(text) <= LONGEST_REASON else text[: LONGEST_REASON - 1] + "…"
 
 
+# What asyncio's own functions, locks and futures say where trio runs; trio says the last.
+_NEEDS_ASYNCIO: Final = (
+    "no running event loop",
+    "no current event loop",
+    "is bound to a different event loop",
+    "'NoneType' object has no attribute 'create_future'",
+    "unrecognized yield message",
+)
+
+
 def add_hint(error: Exception) -> None:
-    """Say what to do about an error that code for asyncio raises where trio runs it."""
-    if isinstance(error, RuntimeError) and str(error) in ("no running event loop", "no current event loop"):
+    """Say what to do about an error that code for asyncio raises where trio runs it, or the other way round."""
+    if not isinstance(error, RuntimeError | AttributeError | TypeError):
+        return
+    words = str(error)
+    if any(each in words for each in _NEEDS_ASYNCIO):
         error.add_note(
-            "trio_dlm: this downloader ran in trio, as all do, and something in it needs asyncio; in a program on "
-            "asyncio mark it with trio_dlm.asyncio_downloader(…), so that it runs on the program's event loop"
+            "trio_dlm: this ran in trio, as all downloaders do, and something in it needs asyncio; in a program on "
+            "asyncio mark the downloader with trio_dlm.asyncio_downloader(…), so that it runs on the program's event "
+            "loop, and open what it shares in the program, around the manager, and not in setup="
+        )
+    elif words == "must be called from async context":
+        error.add_note(
+            "trio_dlm: no trio runs where this was called; what needs trio, HttpDownloader for one, belongs into "
+            "downloaders that asyncio_downloader() does not mark, and is opened by open_manager(downloader=…, setup=…)"
         )
 
 

@@ -52,7 +52,7 @@ _NO_OPTIONS: Final = DownloadOptions()
 class DownloadManager:
     """Runs downloads inside its block: a bounded number at once, first come first served.
 
-    Made by :func:`trio_dlm.open_manager`.  All of it belongs to the thread and the trio run that opened it.
+    Made by :func:`trio_dlm.open_manager`.  All of it belongs to the thread and the loop that opened it.
     """
 
     __slots__ = ("__weakref__", "_check_request", "_engine", "_function", "_lane_of")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 
 import trio_dlm
 from tests.conformance.backends import Backend, on_asyncio, on_every_backend, on_trio
@@ -340,6 +343,66 @@ async def test_unmarked_it_fails_with_a_note_that_says_what_to_do() -> None:
     cause = caught.value.__cause__
     assert type(cause) is RuntimeError
     assert any("asyncio_downloader" in note for note in cause.__notes__)
+
+
+async def _wait_for_a_lock() -> None:
+    lock = asyncio.Lock()
+    await lock.acquire()
+    await lock.acquire()
+
+
+@pytest.mark.parametrize("use", [_wait_for_a_lock, lambda: asyncio.sleep(0.001)])
+@only_asyncio
+async def test_whatever_of_asyncio_it_uses_unmarked_the_note_is_there(use: Callable[[], Awaitable[object]]) -> None:
+    async def fetch(job: DownloadJob) -> DownloadResult:
+        await use()
+        return saved(job)
+
+    async with open_manager(downloader=fetch) as manager:
+        with pytest.raises(DownloadFailedError) as caught:
+            await manager.download(url("a"))
+    assert any("asyncio_downloader" in note for note in getattr(caught.value.__cause__, "__notes__", ()))
+
+
+@only_asyncio
+async def test_a_future_of_the_program_that_it_awaits_unmarked_fails_with_the_note() -> None:
+    theirs = asyncio.get_running_loop().create_future()
+
+    async def fetch(job: DownloadJob) -> DownloadResult:
+        await theirs
+        return saved(job)
+
+    async with open_manager(downloader=fetch) as manager:
+        with pytest.raises(DownloadFailedError) as caught:
+            await manager.download(url("a"))
+    assert any("asyncio_downloader" in note for note in getattr(caught.value.__cause__, "__notes__", ()))
+
+
+@only_asyncio
+async def test_what_setup_needs_of_asyncio_comes_out_with_the_note() -> None:
+    @asynccontextmanager
+    async def setup() -> AsyncGenerator[None, None]:
+        await asyncio.sleep(0.001)
+        yield
+
+    with pytest.raises(RuntimeError, match="no running event loop") as caught:
+        async with open_manager(downloader=instant, setup=setup):
+            pytest.fail("the block must not open")
+    assert any("around the manager" in note for note in caught.value.__notes__)
+
+
+@only_asyncio
+async def test_what_needs_trio_in_a_marked_downloader_fails_with_a_note() -> None:
+    async def fetch(job: DownloadJob) -> DownloadResult:
+        trio.current_time()
+        return saved(job)
+
+    async with open_manager(downloader=trio_dlm.asyncio_downloader(fetch)) as manager:
+        with pytest.raises(DownloadFailedError, match="must be called from async context") as caught:
+            await manager.download(url("a"))
+    assert any(
+        "no trio runs where this was called" in note for note in getattr(caught.value.__cause__, "__notes__", ())
+    )
 
 
 @only_asyncio

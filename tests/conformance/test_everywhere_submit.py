@@ -258,6 +258,34 @@ async def test_a_full_queue_refuses_who_does_not_wait() -> None:
 
 
 @on_every_backend
+async def test_a_download_for_which_a_slot_is_free_takes_no_room_in_the_queue() -> None:
+    stage = Stage()
+    async with open_manager(2, downloader=stage, max_pending=1) as manager:
+        tasks = [manager.submit_nowait(url(name)) for name in "abc"]
+        with pytest.raises(QueueFullError):
+            manager.submit_nowait(url("d"))
+        assert agrees(manager, *tasks)
+        stage.finish("a", "b", "c")
+    assert sorted(stage.begun[:2]) == ["a", "b"]
+    assert stage.begun[2:] == ["c"]
+
+
+@on_every_backend
+async def test_a_free_slot_that_a_lane_may_not_use_makes_no_room_in_the_queue() -> None:
+    stage = Stage()
+    async with open_manager(3, downloader=stage, max_pending=1, max_per_lane=1) as manager:
+        tasks = [manager.submit_nowait(url(name), lane="one") for name in "ab"]
+        with pytest.raises(QueueFullError):
+            manager.submit_nowait(url("c"), lane="one")
+        # There is a slot for another lane, but the queue has no place to wait for it.
+        with pytest.raises(QueueFullError):
+            manager.submit_nowait(url("d"), lane="two")
+        assert agrees(manager, *tasks)
+        stage.finish("a", "b")
+    assert stage.begun == ["a", "b"]
+
+
+@on_every_backend
 async def test_submits_that_wait_for_room_are_admitted_in_the_order_of_their_coming() -> None:
     stage = Stage()
     async with open_manager(1, downloader=stage, max_pending=1) as manager:

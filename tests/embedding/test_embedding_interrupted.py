@@ -39,7 +39,7 @@ def test_ctrl_c_without_a_runner_after_which_nobody_leaves_the_block_ends_the_do
         code=0,
         host=[python, "KeyboardInterrupt", python, "True", "over"],
         downloads=["a cleaned up", "b cleaned up"],
-        err="",
+        err="the program ends inside a manager's block: its downloads are cancelled, and nobody is told\n",
     )
 
 

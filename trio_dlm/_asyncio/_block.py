@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import cast, final
 
+from .._failures import add_hint
 from .._leaving import CANCELLED, CLOSED, outcome_of
 from .._manager import DownloadManager, make_manager
 from .._plan import Plan
@@ -174,6 +175,9 @@ class AsyncioBlock:
         """The trio run has ended; called on the host's loop."""
         if self._crash is None:
             self._crash = crash
+        if isinstance(crash, Exception) and not self._opened.done():
+            # What setup or the downloader raised when it was entered.
+            add_hint(crash)
         try:
             self._mirror.close(self._crash)
         finally:

@@ -73,7 +73,7 @@ class Mirror:
     @property
     def has_room(self) -> bool:
         """Whether a new download may be queued now, ahead of nobody."""
-        return self._tally.pending < self.max_pending and not len(self._line)
+        return not len(self._line) and (self._tally.pending < self.max_pending or self._room() > 0)
 
     @property
     def waiting(self) -> int:
@@ -142,7 +142,7 @@ class Mirror:
             self.queue(task)
 
     def _room(self) -> float:
-        return self.max_pending - self._tally.pending
+        return self.max_pending - self._tally.queued
 
     def step(self) -> None:
         """Let those go on for whom there is room, and those who wait for nothing to be left."""

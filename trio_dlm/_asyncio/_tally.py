@@ -48,6 +48,18 @@ class Tally:
         """How many run."""
         return len(self.running)
 
+    @property
+    def queued(self) -> int:
+        """How many wait for a slot: not those that will be told to have started, since one is free for them."""
+        free = max(0, self.max_concurrent - self.active)
+        if math.isinf(self.max_per_lane) and not self.lane_limits:
+            return self.pending - int(min(self.pending, free))
+        going = sum(
+            min(lane.pending, max(0, self.lane_limits.get(name, self.max_per_lane) - lane.active))
+            for name, lane in self._lanes.items()
+        )
+        return self.pending - int(min(going, free))
+
     def enter(self, download: Download, status: DownloadStatus) -> None:
         """*download* is in *status* now, and counts there."""
         if status is DownloadStatus.PENDING:

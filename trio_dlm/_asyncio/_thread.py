@@ -18,6 +18,7 @@ from typing import Final, final
 
 import trio
 
+from .._context import logger
 from ._crossing import Crossing
 
 __all__ = ["TrioThread"]
@@ -65,5 +66,6 @@ class TrioThread:
         self._crossing.to_host(self._finished, crash)
 
     def _leave_at_exit(self) -> None:
+        logger.warning("the program ends inside a manager's block: its downloads are cancelled, and nobody is told")
         self._crossing.to_trio(self._host_gone)
         self._thread.join(JOIN_AT_EXIT_S)
