@@ -155,6 +155,18 @@ def tests_hypothesis(session: nox.Session, hypothesis: str) -> None:
     session.run("python", "-m", "pytest", *arguments, env=SHORT_SEARCH)
 
 
+@nox.session
+def tests_media(session: nox.Session) -> None:
+    """Run the tests of the media downloader with the newest yt-dlp there is, also one before its release.
+
+    Sites change and yt-dlp with them, so this is for every night.  Arguments go to pytest.
+    """
+    install_to_test(session)
+    session.install("--upgrade", "--pre", "yt-dlp[default]")
+    files = [str(path) for path in sorted(Path("tests").glob("test_ytdlp_*.py"))]
+    session.run("python", "-m", "pytest", *(session.posargs or [*AT_ONCE, *files]))
+
+
 # All its rules, the optional ones too, but: 910 and 911 ask for a checkpoint of every async function, private ones and
 # context managers included, where tests ask it of the public ones; 114 wants a list kept of all functions that take a
 # task_status; 127 would have httpx replaced, and we take both.

@@ -12,6 +12,7 @@ import builtins
 import sys
 from importlib.metadata import version as version_of
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
@@ -66,3 +67,14 @@ nitpick_ignore_regex = [
     # What signatures show without its module.
     ("py:.*", "Any|Hashable|Path|PathLike|StrOrBytesPath|_Ts|datetime|optional|os"),
 ]
+
+
+def _show_empty(*event: Any) -> tuple[str, str] | None:
+    """Show the default of a field that is made anew each time as what is made, which is an empty mapping everywhere."""
+    *_, signature, returned = event
+    return (signature.replace("<factory>", "{}"), returned) if signature else None
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-signature", _show_empty)

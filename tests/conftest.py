@@ -7,13 +7,17 @@ dev and as repeatable as ci.
 from __future__ import annotations
 
 import inspect
+import shutil
 import signal
+import sys
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from tests.fakes import run_in_virtual_time
+from tests.media import MediaSite, open_site
 from trio_dlm.testing._profiles import register_profiles
 
 # A shell without job control starts what it puts into the background with Ctrl-C ignored, nohup what it starts with the
@@ -52,4 +56,16 @@ def _retries_do_not_wait() -> Generator[None, None, None]:
     # A patch of its own: asking for the fixture here would have it end after those of the tests.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trio_dlm.downloaders.http._transfer._draw", lambda: 0.0)
+        if "trio_dlm.downloaders.ytdlp" in sys.modules:
+            patch.setattr("trio_dlm.downloaders.ytdlp._transfer._draw", lambda: 0.0)
         yield
+
+
+@pytest.fixture(scope="session")
+def media(request: pytest.FixtureRequest) -> Generator[MediaSite, None, None]:
+    """A site with real media, for as long as the tests run."""
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg, which makes the media")
+    cache: Any = request.config.cache
+    with open_site(cache.mkdir("media")) as site:
+        yield site

@@ -20,7 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_dlm.downloaders.http.rules._disposition import base_name, filename_from_disposition
+from trio_dlm.downloaders.disk._names import base_name
+from trio_dlm.downloaders.http.rules._disposition import filename_from_disposition
 
 CASES: Final[list[dict[str, Any]]] = json.loads(
     Path(__file__).with_name("data").joinpath("content_disposition_cases.json").read_text("utf-8")

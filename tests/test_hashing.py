@@ -9,9 +9,9 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_dlm.downloaders.disk._storage import read_at, write_at
 from trio_dlm.downloaders.http.files import _hashing
 from trio_dlm.downloaders.http.files._hashing import PrefixHashes
-from trio_dlm.downloaders.http.files._storage import read_at, write_at
 
 SIZE = 32
 

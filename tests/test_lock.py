@@ -15,8 +15,8 @@ import pytest
 
 from tests.parts import everything, fail
 from trio_dlm._errors import StorageError, TargetExistsError
-from trio_dlm.downloaders.http.files import _lock
-from trio_dlm.downloaders.http.files._lock import NameLock
+from trio_dlm.downloaders.disk import _lock
+from trio_dlm.downloaders.disk._lock import NameLock
 
 fcntl = pytest.importorskip("fcntl", reason="Windows locks in another way")
 
@@ -75,7 +75,7 @@ def test_another_process_has_it_until_it_ends(path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from trio_dlm.downloaders.http.files._lock import NameLock
+from trio_dlm.downloaders.disk._lock import NameLock
 lock = NameLock.take(Path({str(path)!r}))
 print("taken" if lock else "not taken", flush=True)
 sys.stdin.read()

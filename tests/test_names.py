@@ -18,15 +18,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_dlm._errors import InvalidNameError
-from trio_dlm.downloaders.http.rules import _names
-from trio_dlm.downloaders.http.rules._names import (
-    AUXILIARY_SUFFIXES,
-    check_filename,
-    choose_name,
-    filename_from_url,
-    numbered,
-    safe_name,
-)
+from trio_dlm.downloaders.disk import _names
+from trio_dlm.downloaders.disk._names import AUXILIARY_SUFFIXES, check_filename, numbered, safe_name
+from trio_dlm.downloaders.http.rules._naming import choose_name, filename_from_url
 
 BIDI: Final = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 DEVICE: Final = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\..*)?")

@@ -33,8 +33,9 @@ from tests.parts import (
 )
 from trio_dlm._errors import StorageError, TargetExistsError, TransferError
 from trio_dlm._options import Checksum, Durability, Overwrite
-from trio_dlm.downloaders.http.files import _hashing, _part, _publish
-from trio_dlm.downloaders.http.files._lock import NameLock
+from trio_dlm.downloaders.disk import _publish
+from trio_dlm.downloaders.disk._lock import NameLock
+from trio_dlm.downloaders.http.files import _hashing, _part
 from trio_dlm.downloaders.http.files._partfile import ExistingFile, PartFile, look_ahead
 from trio_dlm.downloaders.http.files._record_file import RecordFile
 from trio_dlm.downloaders.http.rules._record import Header, decode, encode_header

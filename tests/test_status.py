@@ -71,11 +71,15 @@ def test_a_status_is_a_lower_case_word(member: DownloadStatus) -> None:
 def test_a_phase_is_words_for_people() -> None:
     assert [phase.value for phase in DownloadPhase] == [
         "waiting",
+        "extracting",
         "connecting",
         "transferring",
+        "downloading video",
+        "downloading audio",
         "waiting to retry",
         "verifying",
         "merging",
+        "post-processing",
         "stopping",
         "ended",
     ]

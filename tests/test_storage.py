@@ -11,9 +11,10 @@ import pytest
 
 from tests.parts import fail
 from trio_dlm._errors import StorageError, TargetExistsError
-from trio_dlm.downloaders.http.files import _kept, _storage
-from trio_dlm.downloaders.http.files._storage import Places, check_room, open_regular, read_at, storage_errors, write_at
-from trio_dlm.downloaders.http.rules._names import AUXILIARY_SUFFIXES
+from trio_dlm.downloaders.disk import _storage
+from trio_dlm.downloaders.disk._names import AUXILIARY_SUFFIXES
+from trio_dlm.downloaders.disk._storage import Places, check_room, open_regular, read_at, storage_errors, write_at
+from trio_dlm.downloaders.http.files import _kept
 
 
 def test_what_stands_beside_a_file_has_names_that_no_file_gets(tmp_path: Path) -> None:

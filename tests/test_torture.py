@@ -31,10 +31,10 @@ import trustme
 
 import trio_dlm
 from trio_dlm import DownloadFailedError, DownloadOptions, DownloadRequest, DownloadStatus
+from trio_dlm.downloaders.disk._storage import Places
 from trio_dlm.downloaders.http import _downloader
 from trio_dlm.downloaders.http.client import _client
 from trio_dlm.downloaders.http.files import _part
-from trio_dlm.downloaders.http.files._storage import Places
 from trio_dlm.testing._errors import PromiseBrokenError
 from trio_dlm.testing._places import innermost
 from trio_dlm.testing.checks import _checkpoints

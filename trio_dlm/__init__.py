@@ -59,6 +59,19 @@ from .downloaders._protocol import (
 
 if TYPE_CHECKING:
     from .downloaders.http import HttpDownloader, RemoteFile
+    from .downloaders.ytdlp import (
+        MediaEntry,
+        MediaError,
+        MediaErrorKind,
+        MediaFormat,
+        MediaInfo,
+        MediaResult,
+        MissingRequirementError,
+        PlaylistError,
+        ProcessLeakError,
+        YtDlpDownloader,
+        YtDlpOptions,
+    )
 
 __all__ = [
     "AsyncioDownloader",
@@ -91,8 +104,17 @@ __all__ = [
     "ManagerClosedError",
     "ManagerCrashedError",
     "ManagerStats",
+    "MediaEntry",
+    "MediaError",
+    "MediaErrorKind",
+    "MediaFormat",
+    "MediaInfo",
+    "MediaResult",
+    "MissingRequirementError",
     "NotFinishedError",
     "PartProgress",
+    "PlaylistError",
+    "ProcessLeakError",
     "Progress",
     "ProgressMeter",
     "QueueFullError",
@@ -113,6 +135,8 @@ __all__ = [
     "UnknownTaskError",
     "UnsupportedBackendError",
     "UnusableReplyError",
+    "YtDlpDownloader",
+    "YtDlpOptions",
     "__version__",
     "asyncio_downloader",
     "current_correlation_id",
@@ -131,4 +155,9 @@ if not TYPE_CHECKING:  # A type checker would take it to mean that every name ex
             from .downloaders import http
 
             return getattr(http, name)
+        if name in __all__:
+            # The rest of the names is those of the downloader for media sites.
+            from .downloaders import ytdlp
+
+            return getattr(ytdlp, name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

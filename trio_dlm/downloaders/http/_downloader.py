@@ -22,6 +22,7 @@ from ..._options import DownloadOptions, DownloadOptionsFields
 from ..._records import DownloadRequest, DownloadResult
 from .._protocol import DownloadJob
 from .._time_limit import run_within
+from ..disk._names import check_filename
 from ._probing import RemoteFile, probe
 from ._transfer import transfer
 from .client._client import Client, open_client
@@ -29,7 +30,6 @@ from .client._client_settings import ClientSettings
 from .rules._address import Address, parse_address
 from .rules._asking import check_request_headers
 from .rules._budget import HostBudget
-from .rules._names import check_filename
 
 if TYPE_CHECKING:
     from .client._client import AnyAsyncClient

@@ -21,7 +21,7 @@ from .rules._address import Address
 from .rules._asking import FROM_THE_START, WHOLE
 from .rules._believing import REFUSED_FOR_THE_RANGE, believe, whole_digests
 from .rules._digests import representation_digests
-from .rules._names import choose_name
+from .rules._naming import choose_name
 
 __all__ = ["RemoteFile", "probe"]
 

@@ -19,12 +19,13 @@ from typing import Final, final
 
 import trio
 
+from ..disk._names import safe_name
 from ._asker import Source
 from ._errand import Errand
 from .files._partfile import ExistingFile, PartFile, look_ahead, open_target
 from .rules._believing import Delivery, is_same_file
 from .rules._digests import Digest, algorithms
-from .rules._names import filename_from_url, safe_name
+from .rules._naming import filename_from_url
 from .rules._spans import Spans
 from .rules._version import Version
 

@@ -53,7 +53,7 @@ from .rules._believing import REFUSED_FOR_THE_RANGE, Delivery, believe
 from .rules._board import NO_END
 from .rules._budget import HostBudget
 from .rules._framing import check_size
-from .rules._names import choose_name
+from .rules._naming import choose_name
 from .rules._retrying import Patience
 
 __all__ = ["transfer"]

@@ -21,14 +21,14 @@ from typing import final
 from ...._errors import TargetExistsError, TransferError
 from ...._options import Checksum, Durability, Overwrite
 from ...._urls import redact_url
+from ...disk._lock import NameLock
+from ...disk._publish import all_taken, candidates
+from ...disk._storage import NEW, Places, check_room, look, make_directory, refuse_special, storage_errors
 from ..rules._record import Header
 from ..rules._spans import Spans
 from ._kept import Opened, open_kept, read_record
-from ._lock import NameLock
 from ._part import Part
-from ._publish import all_taken, candidates
 from ._record_file import RecordFile, remove_stale
-from ._storage import NEW, Places, check_room, look, make_directory, refuse_special, storage_errors
 
 __all__ = ["Existing", "Wanted", "claim"]
 

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol, final
 
-from ._storage import read_at
+from ...disk._storage import read_at
 
 __all__ = ["Hasher", "PrefixHashes", "algorithms_of"]
 

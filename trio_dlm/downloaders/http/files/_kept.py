@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Final, NamedTuple, final
 
 from ...._errors import TargetExistsError, TransferError
+from ...disk._storage import EXISTING, Places, closing, look, read_at, storage_errors
 from ..rules._record import MOST_BYTES, Record, decode
 from ..rules._spans import Spans
 from ..rules._version import Version
-from ._storage import EXISTING, Places, closing, look, read_at, storage_errors
 
 __all__ = ["Kept", "Opened", "open_kept", "peek", "read_record"]
 

@@ -22,14 +22,14 @@ from typing import Final, final
 from ...._context import logger
 from ...._errors import StorageError
 from ...._options import Durability, Overwrite
+from ...disk._lock import NameLock
+from ...disk._publish import give_name
+from ...disk._storage import Places, look, storage_errors, sync, sync_directory, write_at
 from ..rules._record import Header
 from ..rules._spans import Spans
 from ..rules._version import Version
 from ._hashing import PrefixHashes, algorithms_of
-from ._lock import NameLock
-from ._publish import give_name
 from ._record_file import RecordFile
-from ._storage import Places, look, storage_errors, sync, sync_directory, write_at
 
 __all__ = ["Part"]
 

@@ -22,13 +22,13 @@ import trio
 
 from ...._errors import TargetExistsError
 from ...._options import Checksum, Durability, Overwrite
+from ...disk._storage import READING, check_room, check_writable, open_regular, storage_errors
 from ..rules._spans import Spans
 from ..rules._version import Version
 from ._claim import Existing, Wanted, claim
 from ._hashing import PrefixHashes
 from ._kept import Kept, peek
 from ._part import Part
-from ._storage import READING, check_room, check_writable, open_regular, storage_errors
 
 __all__ = ["ExistingFile", "Kept", "PartFile", "look_ahead", "open_target"]
 

@@ -18,9 +18,7 @@ from pathlib import Path
 from typing import Final, final
 
 from ...._errors import TargetExistsError
-from ..rules._record import Header, Record, encode_header, encode_span, seed_of, seems_ours
-from ..rules._spans import Spans
-from ._storage import (
+from ...disk._storage import (
     EXISTING,
     NEW,
     Places,
@@ -33,6 +31,8 @@ from ._storage import (
     sync_directory,
     write_at,
 )
+from ..rules._record import Header, Record, encode_header, encode_span, seed_of, seems_ours
+from ..rules._spans import Spans
 
 __all__ = ["RecordFile", "remove_stale"]
 

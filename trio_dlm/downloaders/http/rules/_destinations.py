@@ -17,7 +17,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, TypeAlias
 
-__all__ = ["AnyAddress", "problem_of"]
+__all__ = ["REFUSED_NETWORKS", "AnyAddress", "problem_of"]
 
 AnyAddress: TypeAlias = IPv4Address | IPv6Address
 
@@ -80,6 +80,13 @@ _REFUSED_6: Final = tuple(
 
 # All that was ever given out for the public (RFC 4291 section 2.4 reserves the rest for it, for some day).
 _GLOBAL_6: Final = IPv6Network("2000::/3")
+
+# The same for who cannot ask here: networks as texts, those that IPv6 has not given out among them.
+REFUSED_NETWORKS: Final = (
+    *(str(network) for network, _ in _REFUSED_4),
+    *(str(network) for network, _ in _REFUSED_6),
+    *("::/3", "4000::/2", "8000::/1"),
+)
 
 
 def problem_of(ip: AnyAddress) -> str | None:

@@ -5,7 +5,7 @@ Rules that hold here:
 - a header that cannot be read gives no name and never an error: the caller asks the next source;
 - what the grammar forbids is read where browsers read it and it can mean one thing only;
 - the time is linear in the length of the header: each character is read once, and there is no backtracking;
-- what comes out is what the server says, without a path; making it safe is for :mod:`._names`.
+- what comes out is what the server says, without a path; making it safe is for :mod:`._naming`.
 
 Source:
     RFC 6266 (Content-Disposition in HTTP), RFC 8187 and its forerunner RFC 5987 (``filename*``), RFC 9110 section 5.6
@@ -20,7 +20,9 @@ from collections.abc import Iterator
 from string import ascii_letters, digits, hexdigits
 from typing import Final, NamedTuple, final
 
-__all__ = ["base_name", "filename_from_disposition"]
+from ...disk._names import base_name
+
+__all__ = ["filename_from_disposition"]
 
 _TOKEN_CHARACTERS: Final = frozenset(ascii_letters + digits + "!#$%&'*+-.^_`|~")
 _HEX_DIGITS: Final = frozenset(hexdigits)
@@ -76,11 +78,6 @@ def filename_from_disposition(value: str) -> str | None:
         if name in found and (text := decode(found[name])) and (base := base_name(text)):
             return base
     return None
-
-
-def base_name(path: str) -> str:
-    """Return what follows the last slash of either kind, which may be nothing."""
-    return path.replace("\\", "/").rpartition("/")[2]
 
 
 class _Parameter(NamedTuple):

@@ -1,9 +1,9 @@
-"""What a downloaded file may be called: by its user, by its server, by its URL.
+"""What a downloaded file may be called, whoever says so.
 
 Rules that hold here:
 
 - text goes in and text comes out; whether a file of that name exists is for others to find out;
-- what a server or a URL says goes through one sanitiser, :func:`safe_name`, and comes out as a plain name that every
+- what comes from outside goes through one sanitiser, :func:`safe_name`, and comes out as a plain name that every
   common file system takes and that is none of our auxiliary files;
 - the user's own choice is checked and never altered;
 - the time is linear in the length of what a server sends.
@@ -14,20 +14,10 @@ from __future__ import annotations
 import os
 import unicodedata
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
-from ...._errors import InvalidNameError
-from ._disposition import base_name, filename_from_disposition
+from ..._errors import InvalidNameError
 
-__all__ = [
-    "AUXILIARY_SUFFIXES",
-    "check_filename",
-    "choose_name",
-    "filename_from_disposition",
-    "filename_from_url",
-    "numbered",
-    "safe_name",
-]
+__all__ = ["AUXILIARY_SUFFIXES", "base_name", "check_filename", "numbered", "plain_name", "safe_name"]
 
 # What stands beside a file while it is made.  No name from outside may end like this, or a server could have its bytes
 # taken for the record of another download.
@@ -72,43 +62,6 @@ _MAX_WRAPPERS: Final = 2
 _MAX_WRAPPED_LENGTH: Final = 5
 
 
-def choose_name(*, filename: str | None, disposition: str | None, url: str, final_url: str) -> str:
-    """Return what the file is called: by the user, else by the server, else by a URL, else ``"download"``.
-
-    Args:
-        filename: the user's choice, taken as it is.
-        disposition: the Content-Disposition of the reply, its bytes decoded as Latin-1.
-        url: what the user asked for; behind a redirect there is often only a key or a script.
-        final_url: where the redirects ended.
-
-    Raises:
-        InvalidNameError: the user's choice cannot be a file name.
-    """
-    if filename is not None:
-        return check_filename(filename)
-    said = None if disposition is None else filename_from_disposition(disposition)
-    for name in (said, filename_from_url(url), filename_from_url(final_url)):
-        if name and (safe := _sanitised(name)):
-            return safe
-    return safe_name("")
-
-
-def filename_from_url(url: str) -> str | None:
-    """Return the last segment of the path of *url*, or None if it has none.
-
-    Percent-encoded bytes are read as UTF-8; a segment for which that fails stays as it is written, as in Chromium.
-    The name is not made safe yet.
-    """
-    try:
-        segment = urlsplit(url).path.rpartition("/")[2]
-    except ValueError:
-        return None
-    try:
-        return base_name(unquote(segment, errors="strict")) or None
-    except UnicodeDecodeError:
-        return base_name(segment) or None
-
-
 def check_filename(name: str) -> str:
     """Return *name*, which the user chose, unchanged.
 
@@ -142,6 +95,11 @@ def _problem(name: str) -> str | None:
     return None
 
 
+def base_name(path: str) -> str:
+    """Return what follows the last slash of either kind, which may be nothing."""
+    return path.replace("\\", "/").rpartition("/")[2]
+
+
 def safe_name(name: str, *, fallback: str = "download") -> str:
     """Return a plain file name, as near to *name* as is safe everywhere; doing it again changes nothing.
 
@@ -158,10 +116,11 @@ def safe_name(name: str, *, fallback: str = "download") -> str:
         name: from anywhere.
         fallback: taken, and made safe too, if nothing is left of *name*.
     """
-    return _sanitised(name) or _sanitised(fallback) or "download"
+    return plain_name(name) or plain_name(fallback) or "download"
 
 
-def _sanitised(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return what :func:`safe_name` makes of *name* alone, which may be nothing."""
     name = base_name(name)
     if len(name) > 2 * _LOOKED_AT:
         name = name[:_LOOKED_AT] + name[-_LOOKED_AT:]

@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ...._context import logger
-from ...._errors import TargetExistsError
-from ...._options import Overwrite
-from ..rules._names import numbered
+from ..._context import logger
+from ..._errors import TargetExistsError
+from ..._options import Overwrite
+from ._names import numbered
 from ._storage import Places, is_taken, refuse_special, storage_errors
 
 __all__ = ["all_taken", "candidates", "give_name"]

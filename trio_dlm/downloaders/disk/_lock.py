@@ -23,8 +23,8 @@ import threading
 from pathlib import Path
 from typing import Final, final
 
-from ...._context import logger
-from ...._errors import StorageError, TargetExistsError
+from ..._context import logger
+from ..._errors import StorageError, TargetExistsError
 from ._storage import EXISTING, look, storage_errors
 
 if sys.platform == "win32":

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from ...._errors import StorageError, TargetExistsError, TransferError
+from ..._errors import StorageError, TargetExistsError, TransferError
 
 __all__ = [
     "EXISTING",

@@ -1,0 +1,1 @@
+"""Names, locks and final places of files: what every downloader does with a disk."""
