@@ -15,7 +15,7 @@ from __future__ import annotations
 import ipaddress
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias, TypeGuard, cast
 
 __all__ = ["RefusedAddressError", "guard", "refusal"]
 
@@ -41,11 +41,10 @@ def refusal(denied: Sequence[str], allowed: Sequence[tuple[str, int]]) -> Callab
 
     def why(address: object) -> str | None:
         # A path is a socket of this machine, such as that of a name service; bytes are of families that we do not use.
-        if not isinstance(address, tuple) or not address or not isinstance(cast("tuple[object, ...]", address)[0], str):
+        if not _is_endpoint(address):
             return None
-        endpoint: tuple[Any, ...] = address
-        host: str = endpoint[0].partition("%")[0]
-        port: object = endpoint[1] if len(endpoint) > 1 else 0
+        host: str = address[0].partition("%")[0]
+        port: object = address[1] if len(address) > 1 else 0
         try:
             ip = ipaddress.ip_address(host)
         except ValueError:
@@ -54,6 +53,10 @@ def refusal(denied: Sequence[str], allowed: Sequence[tuple[str, int]]) -> Callab
         return None if (host, port) in endpoints else _in(networks, ip)
 
     return why
+
+
+def _is_endpoint(address: object) -> TypeGuard[tuple[Any, ...]]:
+    return isinstance(address, tuple) and isinstance(next(iter(cast("tuple[object, ...]", address)), None), str)
 
 
 def guard(request: Mapping[str, Any]) -> None:
