@@ -165,6 +165,16 @@ async def test_a_listener_that_raises_ends_the_worker(tmp_path: Path) -> None:
             await talk.follow(PATIENT, hear)
 
 
+async def test_a_cancel_does_not_wait_for_more_of_the_standard_error(tmp_path: Path) -> None:
+    with trio.CancelScope() as scope:
+        async with open_conversation(starting("say('ready'); time.sleep(600)", tmp_path)) as talk:
+            await talk.next_record()
+            scope.cancel()
+            await trio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    assert talk.is_silent
+
+
 # How a worker is started.
 
 

@@ -118,8 +118,10 @@ async def test_what_comes_in_pieces_is_joined(media: MediaSite, tmp_path: Path, 
     assert len(left_in(tmp_path)) == 1
 
 
-async def test_sound_alone(media: MediaSite, tmp_path: Path) -> None:
-    saved = await fetch(media.url("direct.mp4"), tmp_path, YtDlpOptions(audio_only="mp3"))
+async def test_sound_alone_by_an_ffmpeg_that_was_named(media: MediaSite, tmp_path: Path) -> None:
+    ffmpeg = shutil.which("ffmpeg")
+    assert ffmpeg is not None
+    saved = await fetch(media.url("direct.mp4"), tmp_path, YtDlpOptions(audio_only="mp3", ffmpeg=Path(ffmpeg)))
     assert saved.path.suffix == ".mp3"
     assert streams_of(saved.path) == ["audio"]
 

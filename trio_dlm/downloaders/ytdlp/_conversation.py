@@ -124,11 +124,19 @@ class Conversation:
         """The end of what the worker has written to its standard error, for whoever looks after the machine."""
         return self._tail.decode("utf-8", "backslashreplace")
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether nobody reads the standard error any more, so that all of the tail there will be is there."""
+        return self._is_drained.is_set()
+
     async def drain(self) -> None:
         """Read the standard error until it ends, so that nobody waits to write there; the last of it is kept."""
-        while data := await self._group.receive_log():
-            self._tail = (self._tail + data)[-_TAIL_BYTES:]
-        self._is_drained.set()
+        try:
+            while data := await self._group.receive_log():
+                self._tail = (self._tail + data)[-_TAIL_BYTES:]
+        finally:
+            # Nobody reads any more, be it that there is nothing or that this was cancelled.
+            self._is_drained.set()
 
     async def end(self) -> bool:
         """End the worker's group, and say whether nothing of it is left; read the last of its standard error.

@@ -87,7 +87,7 @@ class YtDlpDownloader:
         yt_dlp = find_yt_dlp() if has_own else None
         if has_own and yt_dlp is None:
             raise MissingRequirementError(requirement="yt-dlp", url="")
-        ffmpeg = shutil.which("ffmpeg" if options.ffmpeg is None else options.ffmpeg)
+        ffmpeg = shutil.which("ffmpeg" if options.ffmpeg is None else str(options.ffmpeg))
         if ffmpeg is None and (options.needs_ffmpeg or options.ffmpeg is not None):
             raise MissingRequirementError(requirement="ffmpeg", url="")
         self._defaults = DownloadOptions(**defaults)
