@@ -157,12 +157,13 @@ say('result', info={})
 
 async def test_a_listener_that_raises_ends_the_worker(tmp_path: Path) -> None:
     async def hear(record: Record) -> None:
-        raise ZeroDivisionError
+        raise ZeroDivisionError from KeyError()
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError) as raised:
         async with open_conversation(starting(f"{PLAN} time.sleep(600)", tmp_path)) as talk:
             await talk.ask(Request(mode="extract", url="u"))
             await talk.follow(PATIENT, hear)
+    assert isinstance(raised.value.__cause__, KeyError)
 
 
 async def test_a_cancel_does_not_wait_for_more_of_the_standard_error(tmp_path: Path) -> None:

@@ -261,6 +261,11 @@ async def open_conversation(start: Callable[[], Awaitable[ProcessGroup]]) -> Asy
         alone, *others = raised.exceptions
         if others:
             raise
-        raise alone from None
+        context = alone.__context__
+        try:
+            raise alone
+        finally:
+            # What it was raised for stays its own, and the group is nobody's business.
+            alone.__context__ = context
     finally:
         group.close()
