@@ -14,6 +14,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import sys
@@ -28,6 +29,7 @@ import trio
 
 from tests.media import MediaSite, open_site
 from trio_dlm import DownloadManager, DownloadPhase, DownloadTask, YtDlpDownloader, YtDlpOptions, open_manager
+from trio_dlm.downloaders.ytdlp._group import is_running
 
 from ._tables import make_table, tell_machine
 
@@ -93,27 +95,34 @@ async def time_cancel(site: MediaSite, moment: Moment, ffmpeg: Path, directory: 
     async with open_manager(downloader=downloader, directory=directory, failures="keep") as manager:
         task = await manager.submit(site.url(moment.path, **moment.modifiers), resume=False, retries=100)
         await reached(task, moment, manager)
+        groups = workers()
         began = time.perf_counter()
         await task.cancel()
         took = (time.perf_counter() - began) * 1000
-        if left := workers():
+        if left := [group for group in groups if is_running(group)]:
             raise RuntimeError(f"still running: {left}")
     return took
 
 
 def workers() -> list[int]:
-    """The numbers of the workers that run, and of what they have started."""
+    """The workers of this process: their numbers, which are those of their groups as well."""
     found: list[int] = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdecimal():
             try:
-                command = (folder / "cmdline").read_bytes()
-                state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+                state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             except OSError:
                 continue
-            if state not in "ZX" and (b"import worker" in command or b"testsrc=size=1280x720" in command):
+            if state not in "ZX" and int(parent) == os.getpid() and b"import worker" in _command_of(folder):
                 found.append(int(folder.name))
     return found
+
+
+def _command_of(folder: Path) -> bytes:
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def pss_mib(pid: int) -> float:
