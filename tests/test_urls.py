@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trio_dlm._errors import InvalidUrlError
-from trio_dlm._urls import MAX_URL_LENGTH, check_url, host_of, redact_url
+from trio_dlm._urls import MAX_URL_LENGTH, check_url, host_of, redact_text, redact_url
 
 SECRET: Final = "hunter2"
 
@@ -182,6 +182,18 @@ def test_a_url_is_returned_or_refused_as_invalid(url: str) -> None:
         assert check_url(url) == url
     except InvalidUrlError as error:
         assert error.problem  # noqa: PT017 both ends are fine, and the second says why
+
+
+def test_urls_in_the_words_of_others_are_redacted_and_the_words_kept() -> None:
+    text = "ERROR:  unable to open 'https://user:pass@example.org/a?token=secret&b=1'\n(caused by  //x) "
+    shown = "ERROR:  unable to open 'https://example.org/a?token=…&b=1'\n(caused by  //x) "
+    assert redact_text(text) == shown
+
+
+@given(st.text())
+def test_words_without_urls_stay_as_they_are(text: str) -> None:
+    plain = text.replace("//", "")
+    assert redact_text(plain) == plain
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,15 @@ def test_what_yt_dlp_printed_is_for_the_operator_and_not_for_the_chat() -> None:
     assert "the last line" not in str(error)
 
 
+def test_addresses_in_the_words_of_yt_dlp_have_no_secrets() -> None:
+    error = raised(
+        MediaErrorKind.INTERNAL, "no 'https://a:b@example.org/x?token=secret'", tail="https://e.org/?sig=secret"
+    )
+    assert isinstance(error, MediaError)
+    assert "secret" not in f"{error} {error.log_tail}"
+    assert "a:b" not in str(error)
+
+
 def test_long_words_of_a_site_are_cut() -> None:
     assert len(str(raised(MediaErrorKind.INTERNAL, "x" * 10_000))) < 500
 

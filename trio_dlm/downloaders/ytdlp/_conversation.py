@@ -21,6 +21,7 @@ import anyio
 
 from ..._context import logger
 from ..._errors import DownloadTimeoutError, StalledError
+from ..._urls import redact_text
 from ._group import ProcessGroup
 from ._wire import Failure, FileProgress, Finished, Found, Lines, LogLine, Plan, Processing, Record, Request, go, parse
 from ._wire import set_toll as toll_line
@@ -196,7 +197,7 @@ class Conversation:
                 case Finished() | Found() | Failure():
                     return record
                 case LogLine():
-                    logger.debug("yt-dlp: %s", record.message)
+                    logger.debug("yt-dlp: %s", redact_text(record.message))
                     continue
                 case _:
                     pass

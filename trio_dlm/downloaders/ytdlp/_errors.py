@@ -14,6 +14,7 @@ import errno
 from typing import Final, NamedTuple
 
 from ..._errors import ConnectionFailedError, StorageError, TooLargeError, TransferError
+from ..._urls import redact_text
 from ._wire import Failure
 
 __all__ = [
@@ -187,7 +188,7 @@ class MediaError(TransferError):
         kind: of failure.
         problem: what happened, in words for whoever sent the link.
         advice: what can be done.
-        log_tail: the last of what yt-dlp has printed, for the operator; it may show addresses.
+        log_tail: the last of what yt-dlp has printed, for the operator.
         http_status: that a server answered with, or None.
         countries: where it may be seen, if the site says so.
         may_pass: another attempt may go better.
@@ -282,8 +283,11 @@ def error_of(failure: Failure, *, url: str, log_tail: str, max_bytes: int | None
         kind = MediaErrorKind(failure.kind)
     except ValueError:
         kind = MediaErrorKind.INTERNAL
-    message = failure.message if len(failure.message) <= _MAX_MESSAGE else f"{failure.message[:_MAX_MESSAGE]}…"
-    tail = "\n".join(filter(None, (log_tail.strip(), failure.tail.strip())))
+    # yt-dlp names addresses in full.
+    message = redact_text(failure.message)
+    if len(message) > _MAX_MESSAGE:
+        message = f"{message[:_MAX_MESSAGE]}…"
+    tail = redact_text("\n".join(filter(None, (log_tail.strip(), failure.tail.strip()))))
     match kind:
         case MediaErrorKind.PLAYLIST:
             return PlaylistError(url=url, count=failure.count, log_tail=tail)

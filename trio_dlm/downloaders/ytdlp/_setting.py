@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from ..._context import logger
 from ..._options import DownloadOptions
-from ..._urls import redact_url
+from ..._urls import redact_text, redact_url
 from ..http.rules._destinations import REFUSED_NETWORKS
 from ._conversation import Limits, Toll, open_conversation
 from ._errors import ProcessLeakError, error_of
@@ -80,7 +80,7 @@ class Setting:
         if isinstance(word, Failure):
             error = error_of(word, url=shown, log_tail=talk.log_tail, max_bytes=max_bytes)
             if talk.log_tail:
-                logger.debug("yt-dlp wrote at its end: %s", talk.log_tail)
+                logger.debug("yt-dlp wrote at its end: %s", redact_text(talk.log_tail))
             raise error
         return word
 
