@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from trio_dlm import (
     ChecksumMismatchError,
     ConnectionFailedError,
     DownloadFailedError,
+    DownloadPhase,
     DownloadStatus,
     DownloadTask,
     DownloadTimeoutError,
@@ -39,6 +41,7 @@ from trio_dlm.downloaders.ytdlp import (
     YtDlpDownloader,
     YtDlpOptions,
 )
+from trio_dlm.downloaders.ytdlp._group import is_running
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg, which makes the media")
 
@@ -57,6 +60,13 @@ def workers() -> list[str]:
         check=True,
     )
     return [line for line in answer.stdout.splitlines() if "import worker" in line and not line.startswith("Z")]
+
+
+def groups(parent: int | None = None) -> list[int]:
+    """The numbers of the process groups of the workers of a process, this one if none is named."""
+    command = ["ps", "-ww", "--ppid", str(parent or os.getpid()), "-o", "pid=", "-o", "args="]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [int(line.split()[0]) for line in answer.stdout.splitlines() if "import worker" in line]
 
 
 def left_in(directory: Path) -> list[str]:
@@ -366,6 +376,91 @@ async def test_a_cancel_ends_everything_and_the_site_sees_nobody(media: MediaSit
         assert task.status is DownloadStatus.CANCELLED
     assert media.is_quiet()
     assert left_in(tmp_path) == []
+
+
+# Works until it is ended, where the real one would be done in a moment.
+ENDLESS: Final = """#!/bin/sh
+case "$*" in
+*media*) exec {ffmpeg} -nostdin -v quiet -f lavfi -i testsrc -f null - ;;
+*) exec {ffmpeg} "$@" ;;
+esac
+"""
+
+
+def endless_ffmpeg(directory: Path) -> Path:
+    """Make an ffmpeg that does not come to an end."""
+    script = directory / "bin" / "ffmpeg"
+    script.parent.mkdir()
+    script.write_text(ENDLESS.format(ffmpeg=shutil.which("ffmpeg")))
+    script.chmod(0o755)
+    (script.parent / "ffprobe").symlink_to(shutil.which("ffprobe") or "/nothing")
+    return script
+
+
+async def test_a_cancel_ends_ffmpeg_at_its_work(media: MediaSite, tmp_path: Path) -> None:
+    downloader = YtDlpDownloader(YtDlpOptions(audio_only="mp3", ffmpeg=endless_ffmpeg(tmp_path)))
+    async with open_manager(downloader=downloader, directory=tmp_path / "out") as manager:
+        task = await manager.submit(media.url("direct.mp4"), resume=False)
+        await reached(task, lambda task: task.progress.phase is DownloadPhase.PROCESSING, manager)
+        (group,) = groups()
+        await task.cancel()
+        assert not is_running(group)
+    assert left_in(tmp_path / "out") == []
+
+
+async def test_a_cancel_ends_the_wait_before_another_attempt(
+    media: MediaSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trio_dlm.downloaders.ytdlp._transfer._draw", lambda: 1000.0)
+    async with open_manager(downloader=YtDlpDownloader(HAS_NO_WAITS), directory=tmp_path) as manager:
+        task = await manager.submit(media.url("503.mp4"))
+        await reached(task, lambda task: task.progress.phase is DownloadPhase.RETRYING, manager)
+        assert not workers()
+        await task.cancel()
+    assert left_in(tmp_path) == []
+
+
+PARENT: Final = """
+import sys, trio, trio_dlm
+async def main(url, ffmpeg, directory):
+    options = trio_dlm.YtDlpOptions(audio_only="mp3", ffmpeg=ffmpeg)
+    async with trio_dlm.open_manager(downloader=trio_dlm.YtDlpDownloader(options), directory=directory) as manager:
+        task = await manager.submit(url)
+        async with manager.events(tasks=[task]) as events:
+            async for snapshot in events:
+                print(snapshot.progress.phase.value, flush=True)
+trio.run(main, *sys.argv[1:])
+"""
+
+
+def test_when_the_program_is_killed_ffmpeg_ends_too(media: MediaSite, tmp_path: Path) -> None:
+    arguments = [media.url("direct.mp4"), str(endless_ffmpeg(tmp_path)), str(tmp_path / "out")]
+    with subprocess.Popen([sys.executable, "-c", PARENT, *arguments], stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        for line in program.stdout:
+            if line == "post-processing\n":
+                break
+        (group,) = groups(program.pid)
+        assert is_running(group)
+        program.kill()
+    end = time.monotonic() + LIMIT_S
+    while is_running(group):
+        assert time.monotonic() < end, "ffmpeg or its worker still runs"
+
+
+async def test_a_record_of_fragments_that_cannot_be_read_is_no_obstacle(media: MediaSite, tmp_path: Path) -> None:
+    async with open_manager(downloader=YtDlpDownloader(HAS_NO_WAITS), directory=tmp_path) as manager:
+        task = await manager.submit(media.url("hls/index.m3u8", rate=400_000))
+        await reached(task, lambda task: task.progress.received_bytes >= 500_000, manager)
+        assert await task.pause()
+        (record,) = [name for name in left_in(tmp_path) if name.endswith(".ytdl")]
+        (tmp_path / record).write_bytes(b"\0garbage")
+        task.resume()
+        with trio.fail_after(LIMIT_S):
+            saved = await task.result()
+    assert streams_of(saved.path) == ["audio", "video"]
+    whole = await fetch(media.url("hls/index.m3u8"), tmp_path / "other")
+    assert saved.path.read_bytes() == whole.path.read_bytes()
 
 
 @pytest.mark.parametrize("path", ["direct.mp4", "hls/index.m3u8"])

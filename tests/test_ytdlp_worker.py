@@ -10,21 +10,16 @@ import sys
 import threading
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from trio_dlm.downloaders.http.rules._destinations import REFUSED_NETWORKS
 from trio_dlm.downloaders.ytdlp.worker import START, WARM
+from trio_dlm.downloaders.ytdlp.worker._fragments import is_fragmented, mend, note
 from trio_dlm.downloaders.ytdlp.worker._guard import refusal
 from trio_dlm.downloaders.ytdlp.worker._hooks import Hooks
-from trio_dlm.downloaders.ytdlp.worker._plan import (
-    RefusedItemError,
-    has_changed,
-    remove_fragments,
-    remove_media,
-    tell_plan,
-)
+from trio_dlm.downloaders.ytdlp.worker._plan import RefusedItemError, has_changed, remove_media, tell_plan
 from trio_dlm.downloaders.ytdlp.worker._say import Logger
 from trio_dlm.downloaders.ytdlp.worker._versions import Versions, validator_of
 
@@ -273,10 +268,57 @@ def test_what_is_thrown_away(tmp_path: Path) -> None:
     names = ["plan.json", "media.mp4", "t/media.mp4.part", "t/media.mp4.part-Frag3", "t/media.mp4.part-Frag3.part"]
     for name in names:
         (tmp_path / name).write_text("x")
-    remove_fragments(tmp_path)
+    mend(tmp_path, fragmented=False)
     assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["media.mp4.part"]
     remove_media(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+
+
+# Fragments.
+
+
+def leave(directory: Path, *, data: bytes, ytdl: str | None, noted: tuple[int, int] | None) -> Path:
+    """Leave what a worker leaves that was killed."""
+    part, record = directory / "media.mp4.part", directory / "media.mp4.ytdl"
+    if noted is not None:
+        part.write_bytes(b"x" * noted[1])
+        note(record, part, noted[0])
+    if ytdl is not None:
+        record.write_text(ytdl)
+    part.write_bytes(data)
+    return part
+
+
+THIRD: Final = '{"downloader": {"current_fragment": {"index": 3}, "extra_state": {}}}'
+
+
+def test_what_was_appended_and_not_noted_is_cut(tmp_path: Path) -> None:
+    part = leave(tmp_path, data=b"onetwothreefour", ytdl=THIRD, noted=(3, 11))
+    mend(tmp_path, fragmented=True)
+    assert part.read_bytes() == b"onetwothree"
+    mend(tmp_path, fragmented=True)
+    assert part.read_bytes() == b"onetwothree"
+
+
+@pytest.mark.parametrize(
+    ("ytdl", "noted"),
+    [(THIRD, (2, 6)), (THIRD, (3, 100)), (THIRD, None), ("garbage", (3, 11)), ("[]", (3, 11)), (None, (3, 11))],
+)
+def test_what_is_not_certain_is_fetched_anew(tmp_path: Path, ytdl: str | None, noted: tuple[int, int] | None) -> None:
+    part = leave(tmp_path, data=b"onetwothreefour", ytdl=ytdl, noted=noted)
+    mend(tmp_path, fragmented=True)
+    assert not part.exists()
+    assert not (tmp_path / "media.mp4.ytdl").exists()
+
+
+def test_one_file_needs_no_note_of_fragments(tmp_path: Path) -> None:
+    part = leave(tmp_path, data=b"one", ytdl=None, noted=None)
+    mend(tmp_path, fragmented=False)
+    assert part.read_bytes() == b"one"
+    note(tmp_path / "new.ytdl", tmp_path / "nothing.part", 0)
+    assert is_fragmented([{"protocol": "https"}, {"protocol": "m3u8_native"}])
+    assert is_fragmented([{}])
+    assert not is_fragmented([{"protocol": "https"}])
 
 
 # The process.

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from ._classify import classify
+from ._fragments import is_fragmented, mend
 from ._guard import guard
 from ._hooks import Hooks
 from ._limits import set_limits
 from ._pipes import Pipes
-from ._plan import RefusedItemError, has_changed, remove_fragments, remove_media, tell_plan
+from ._plan import RefusedItemError, formats_of, has_changed, remove_media, tell_plan
 from ._say import Logger
 from ._versions import Versions
 
@@ -108,7 +109,6 @@ def _settle_in(job: Path) -> None:
     os.chdir(job)
     os.environ["TMPDIR"] = str(place)
     tempfile.tempdir = None
-    remove_fragments(job)
 
 
 def _with_cookies(params: Mapping[str, Any], job: Path | None) -> dict[str, Any]:
@@ -137,6 +137,8 @@ def _download(pipes: Pipes, request: Mapping[str, Any], job: Path) -> None:
             remove_media(job)
             (job / "t").mkdir(exist_ok=True)
             versions.forget()
+        else:
+            mend(job, fragmented=is_fragmented(formats_of(info)))
 
     # No entry of a playlist is downloaded.
     request = {**request, "params": {**request["params"], "playlist_items": "0"}}

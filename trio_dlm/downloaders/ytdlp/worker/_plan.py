@@ -2,8 +2,7 @@
 
 Rules that hold here:
 
-- what an earlier worker has left is gone on from only if the same formats are chosen again;
-- a fragment that was not complete is fetched anew: nothing tells which version it was of.
+- what an earlier worker has left is gone on from only if the same formats are chosen again.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, Final
 from ._pipes import Pipes
 from ._versions import Versions
 
-__all__ = ["RefusedItemError", "formats_of", "has_changed", "remove_fragments", "remove_media", "tell_plan"]
+__all__ = ["RefusedItemError", "formats_of", "has_changed", "remove_media", "tell_plan"]
 
 _TOLD: Final = (
     *("format_id", "protocol", "vcodec", "acodec", "ext", "filesize", "filesize_approx", "tbr", "width", "height"),
@@ -97,9 +96,3 @@ def remove_media(job: Path) -> None:
             shutil.rmtree(path)
         elif path.name not in OURS:
             path.unlink()
-
-
-def remove_fragments(job: Path) -> None:
-    """Delete fragments that were not complete."""
-    for path in job.rglob("*.part-Frag*"):
-        path.unlink(missing_ok=True)

@@ -8,10 +8,12 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yt_dlp
 
+from ._fragments import note
 from ._hooks import Hooks
 from ._say import Logger
 from ._versions import Versions
@@ -99,6 +101,23 @@ def make_ydl(
     ydl = _Ydl(params, versions)
     ydl.add_post_processor(_PlanPP(tell), when="before_dl")
     return ydl
+
+
+def _noting(write: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Return *write*, which notes how many fragments there are, with a note of how long the file is before it."""
+
+    def note_and_write(self: Any, context: Any) -> None:
+        note(
+            Path(self.ytdl_filename(context["filename"])), Path(context["tmpfilename"]), int(context["fragment_index"])
+        )
+        write(self, context)
+
+    return note_and_write
+
+
+# yt-dlp has no hook for it.
+_fragments: Any = _library.downloader.fragment.FragmentFD
+_fragments._write_ytdl_file = _noting(_fragments._write_ytdl_file)
 
 
 def version() -> str:
