@@ -57,7 +57,7 @@ class YtDlpDownloader:
             namespace besides.
         extract_timeout_s: how long yt-dlp may take to find out what there is to download.
         stall_timeout_s: how long nothing may arrive.
-        warm: how many processes are kept ready; each takes some 60 MiB, and saves a second or two.
+        warm: how many processes are kept ready; each takes some 50 MiB, and saves a second or two.
         defaults: options for every download that it runs, below those of the manager's and of the request.
 
     Raises:
