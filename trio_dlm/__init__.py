@@ -58,6 +58,7 @@ from .downloaders._protocol import (
 )
 
 if TYPE_CHECKING:
+    from .downloaders._auto import AutoDownloader
     from .downloaders.http import HttpDownloader, RemoteFile
     from .downloaders.ytdlp import (
         MediaEntry,
@@ -75,6 +76,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncioDownloader",
+    "AutoDownloader",
     "ChecksumMismatchError",
     "ConnectionFailedError",
     "CorrelationIdFilter",
@@ -155,6 +157,10 @@ if not TYPE_CHECKING:  # A type checker would take it to mean that every name ex
             from .downloaders import http
 
             return getattr(http, name)
+        if name == "AutoDownloader":
+            from .downloaders._auto import AutoDownloader
+
+            return AutoDownloader
         if name in __all__:
             # The rest of the names is those of the downloader for media sites.
             from .downloaders import ytdlp

@@ -123,6 +123,8 @@ class Visit(http.server.BaseHTTPRequestHandler):
             text, kind = _PAGES[path]
             host = f"http://127.0.0.1:{self.server.server_port}{self.prefix}"
             self.send(text.replace("{host}", host).encode(), kind)
+        elif path.startswith("/show/"):
+            self.send(b"<html><title>A player</title></html>", "text/html")
         elif path == "/redirect.mp4":
             self.redirect(f"{self.prefix}/direct.mp4")
         elif path == "/away.mp4":

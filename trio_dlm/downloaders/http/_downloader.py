@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack, final
@@ -30,11 +32,12 @@ from .client._client_settings import ClientSettings
 from .rules._address import Address, parse_address
 from .rules._asking import check_request_headers
 from .rules._budget import HostBudget
+from .rules._head import ReplyHead
 
 if TYPE_CHECKING:
     from .client._client import AnyAsyncClient
 
-__all__ = ["HttpDownloader"]
+__all__ = ["HttpDownloader", "download_if"]
 
 # Threads that touch files at the same time.  A disk does not get faster by more, and each may hold a batch in memory.
 _MAX_FILE_THREADS: Final = 16
@@ -139,12 +142,16 @@ class HttpDownloader:
             TransferError: the file could not be had; the class says why.
             RuntimeError: the downloader is not open.
         """
-        limit_s = self._defaults.total_timeout_s
-        if limit_s is None or "total_timeout_s" in job.options.given:
-            return await self._download(job)
-        return await run_within(limit_s, job, self._download)
+        return await self._download(job, None)
 
-    async def _download(self, job: DownloadJob) -> DownloadResult:
+    async def _download(self, job: DownloadJob, accept: Callable[[ReplyHead], object] | None) -> DownloadResult:
+        limit_s = self._defaults.total_timeout_s
+        fetch = partial(self._fetch, accept=accept)
+        if limit_s is None or "total_timeout_s" in job.options.given:
+            return await fetch(job)
+        return await run_within(limit_s, job, fetch)
+
+    async def _fetch(self, job: DownloadJob, *, accept: Callable[[ReplyHead], object] | None) -> DownloadResult:
         client = self._opened()
         addresses, options = self._check(job.url, job.options)
         directory = job.directory
@@ -160,6 +167,7 @@ class HttpDownloader:
             client=client,
             budget=self._budget,
             limiter=self._limiter,
+            accept=accept,
         )
 
     async def probe(self, url: str, **fields: Unpack[DownloadOptionsFields]) -> RemoteFile:
@@ -189,3 +197,21 @@ class HttpDownloader:
     def __repr__(self) -> str:
         state = "open" if self._client is not None else "closed"
         return f"<HttpDownloader {state}>"
+
+
+async def download_if(
+    downloader: HttpDownloader, job: DownloadJob, *, accept: Callable[[ReplyHead], object]
+) -> DownloadResult:
+    """Fetch ``job.url`` with *downloader* as :meth:`HttpDownloader.download` does, if *accept* has nothing against it.
+
+    Args:
+        downloader: open.
+        job: the run.
+        accept: is shown the head of every reply that brings a file, before anything is written; what it raises leaves
+            this, unless it is a TransferError.
+
+    Raises:
+        TransferError: the file could not be had; the class says why.
+        RuntimeError: the downloader is not open.
+    """
+    return await downloader._download(job, accept)

@@ -7,7 +7,8 @@ Rules that hold here:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
@@ -16,6 +17,7 @@ import trio
 from ..._options import Checksum, DownloadOptions
 from .._protocol import DownloadJob
 from ._asker import Asker, Source
+from .rules._head import ReplyHead
 
 __all__ = ["Errand"]
 
@@ -33,6 +35,7 @@ class Errand:
         asker: what to ask with.
         limiter: counts the threads that touch files.
         checksum: what the file must have, or None.
+        accept: looks at the head of a reply before anything of it is written, and raises if this is not what is wanted.
     """
 
     job: DownloadJob
@@ -41,7 +44,8 @@ class Errand:
     sources: tuple[Source, ...]
     asker: Asker
     limiter: trio.CapacityLimiter
-    checksum: Checksum | None = field(default=None)
+    checksum: Checksum | None = None
+    accept: Callable[[ReplyHead], object] | None = None
 
     @property
     def first(self) -> Source:

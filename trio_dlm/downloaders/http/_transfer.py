@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, final
@@ -53,6 +53,7 @@ from .rules._believing import REFUSED_FOR_THE_RANGE, Delivery, believe
 from .rules._board import NO_END
 from .rules._budget import HostBudget
 from .rules._framing import check_size
+from .rules._head import ReplyHead
 from .rules._naming import choose_name
 from .rules._retrying import Patience
 
@@ -81,6 +82,7 @@ async def transfer(
     client: Client,
     budget: HostBudget,
     limiter: trio.CapacityLimiter,
+    accept: Callable[[ReplyHead], object] | None = None,
 ) -> DownloadResult:
     """Fetch the file that all *addresses* have into *directory*.
 
@@ -95,6 +97,8 @@ async def transfer(
         client: what to ask with.
         budget: how much is tried again at each origin, by all downloads together.
         limiter: counts the threads that touch files.
+        accept: looks at the head of every reply that brings a file, before a name is taken for it; what it raises
+            leaves this, unless it is a TransferError.
 
     Raises:
         TransferError: the file could not be had; the class says why.
@@ -109,6 +113,7 @@ async def transfer(
         asker=Asker(client, options, named, job.rate_limit),
         limiter=limiter,
         checksum=None if options.checksum is None else Checksum.parse(options.checksum),
+        accept=accept,
     )
     async with contextlib.AsyncExitStack() as stack:
         target = Target(errand, stack)
@@ -293,6 +298,8 @@ class _Run:
 
     def _judge(self, exchange: Exchange, source: Source, ask: Ask) -> tuple[Delivery, str]:
         head = exchange.head
+        if self._errand.accept is not None and head.status // 100 == 2:
+            self._errand.accept(head)
         name = self._target.name or choose_name(
             filename=None,
             disposition=head.first("content-disposition"),

@@ -32,7 +32,7 @@ from ._setting import Setting
 from ._transfer import transfer
 from ._workers import Workers
 
-__all__ = ["YtDlpDownloader"]
+__all__ = ["YtDlpDownloader", "download_by"]
 
 _DEFAULT_OPTIONS: Final = YtDlpOptions()
 
@@ -158,7 +158,9 @@ class YtDlpDownloader:
         """
         return await self._download(job, job.url, None)
 
-    async def _download(self, job: DownloadJob, url: str, info: Mapping[str, Any] | None) -> MediaResult:
+    async def _download(
+        self, job: DownloadJob, url: str, info: Mapping[str, Any] | None, *, generic: bool = True
+    ) -> MediaResult:
         self._check_open()
         options = self._check(job.url, job.options)
         directory = job.directory
@@ -170,7 +172,8 @@ class YtDlpDownloader:
             if options.rate_limit_bytes_per_s is None
             else options.rate_limit_bytes_per_s
         )
-        return await transfer(self._setting, job, url=url, info=info, options=options, directory=directory)
+        setting = self._setting if generic else self._setting.without_generic()
+        return await transfer(setting, job, url=url, info=info, options=options, directory=directory)
 
     async def probe(self, url: str, **fields: Unpack[DownloadOptionsFields]) -> MediaInfo:
         """Find out what there is at *url*, and fetch nothing of it.  On trio and on asyncio.
@@ -264,3 +267,18 @@ class _EntryDownloader:
 
     async def download(self, job: DownloadJob) -> MediaResult:
         return await self._downloader._download(job, self._entry.url, self._entry.info)
+
+
+async def download_by(downloader: YtDlpDownloader, job: DownloadJob, *, generic: bool) -> MediaResult:
+    """Fetch ``job.url`` with *downloader* as :meth:`YtDlpDownloader.download` does.
+
+    Args:
+        downloader: open.
+        job: the run.
+        generic: search pages of sites that yt-dlp does not know by name as well.
+
+    Raises:
+        TransferError: it could not be had; the class says why.
+        RuntimeError: the downloader is not open.
+    """
+    return await downloader._download(job, job.url, None, generic=generic)

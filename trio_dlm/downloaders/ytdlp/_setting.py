@@ -8,7 +8,7 @@ Rules that hold here:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 from urllib.parse import urlsplit
 
@@ -51,6 +51,13 @@ class Setting:
         if not self.deny_private and options.allow_private_addresses:
             return None
         return Guard(denied=REFUSED_NETWORKS, allowed=_endpoints(self.options.proxy))
+
+    def without_generic(self) -> Setting:
+        """Return the same for sites only that yt-dlp knows by name."""
+        # The generic extractor takes any page that shows what could be media, and finds the wrong thing on many.
+        allowed = self.options.allowed_extractors
+        named = (*(("default",) if allowed is None else allowed), "-generic")
+        return replace(self, options=replace(self.options, allowed_extractors=named))
 
     async def ask(
         self,
