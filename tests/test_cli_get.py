@@ -428,7 +428,7 @@ def test_no_subcommand_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -
     assert run(["get", "--help"]) == 0
     text = capsys.readouterr().out
     assert "\\b" not in text
-    assert text.count("\n    trio-dlm get ") == 3
+    assert text.count("\n    trio-dlm get ") == 4
     assert run(["nonsense"]) == 2
     assert run(["--version"]) == 0
 

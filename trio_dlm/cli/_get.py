@@ -3,8 +3,8 @@
 Rules that hold here:
 
 - everything that can be wrong with what was typed is found before a socket is opened, and is exit code 2;
-- options are read by :mod:`._options` and :mod:`._network`, joined by :mod:`._plan` and run by :mod:`._run`; this room
-  only names them.
+- options are read by :mod:`._options`, :mod:`._network` and :mod:`._media`, joined by :mod:`._plan` and run by
+  :mod:`._run`; this room only names them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ import trio
 from .._block import open_manager
 from .._manager import DownloadManager
 from .._records import DownloadRequest
+from ..downloaders.ytdlp import YtDlpDownloader
 from ._choose import choose_face
 from ._faces import Face
 from ._input_file import Entry, parse_input
 from ._logs import logging_to
+from ._media import Fetcher, list_playlists, media_options, read_media
 from ._network import log_level_option, network_options, read_network
 from ._options import counting_from, parse_checksum, parse_rate, parse_segment_size, parse_size, parse_wait, reading
 from ._output import Output
+from ._plain import QuietFace
 from ._plan import host_lane, make_requests
 from ._report import Tally, stopped_line
 from ._run import LAST_WORDS_S, exit_code_of, run_block
@@ -161,6 +164,7 @@ class _Directory(click.Path):
     metavar="RATE",
     help="Break off a connection that brings less than this for as long as --timeout, and try again.",
 )
+@media_options
 @network_options
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object a line instead of words.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but what failed.")
@@ -184,6 +188,9 @@ def get(
 ) -> int:
     """Download every URL into the current directory, or into DIR.
 
+    A page of a media site that yt-dlp knows is fetched by it, if it is installed; of all else the bytes are saved as
+    they are.
+
     A file appears under its name when it is complete and verified, and not before; one that exists is never replaced
     unless you say --overwrite.
 
@@ -195,6 +202,7 @@ def get(
       trio-dlm get https://example.org/big.iso
       trio-dlm get -d pictures -j 3 -i urls.txt
       trio-dlm get --checksum sha256:00ab… -o app.bin https://example.org/latest
+      trio-dlm get --audio-only https://media.example/watch/1
     """  # noqa: D301  (\b is click's mark of a paragraph that is not to be wrapped)
     try:
         for first, second in (("--overwrite", overwrite), ("--unique", unique)), (("--json", as_json), ("-q", quiet)):
@@ -212,8 +220,10 @@ def get(
                 raise ValueError(
                     f"{option} is for one URL, and there are {len(entries)}; an input file (-i) says it for each"
                 )
-        downloader, settings = read_network(fields)
-        requests = make_requests(entries, settings, downloader)
+        wish = read_media(fields)
+        http, settings = read_network(fields)
+        fetcher = wish.fetcher(http)
+        requests = make_requests(entries, settings, fetcher.downloader)
     except ValueError as exc:
         raise click.UsageError(str(exc), ctx) from None
     out, err = Output(sys.stdout), Output(sys.stderr)
@@ -221,33 +231,47 @@ def get(
     block = open_manager(
         max_concurrent,
         directory=settings.fields.get("directory", "."),
-        downloader=downloader,
+        downloader=fetcher.downloader,
         lane_of=None if max_per_host is None else host_lane,
         max_per_lane=max_per_host,
         failures="keep",
         rate_limit_bytes_per_s=math.inf if limit_rate is None else limit_rate,
     )
     with logging_to(log_level), Interrupts() as interrupts:
-        return trio.run(_fetch, block, requests, face, out, err, interrupts)
+        return trio.run(_fetch, block, requests, fetcher, face, out, err, interrupts)
 
 
 async def _fetch(
     block: AbstractAsyncContextManager[DownloadManager],
     requests: Sequence[DownloadRequest],
+    fetcher: Fetcher,
     face: Face,
     out: Output,
     err: Output,
     interrupts: Interrupts,
 ) -> int:
+    if fetcher.playlist_limit is not None:
+        notes = None if isinstance(face, QuietFace) else err
+        assert isinstance(fetcher.downloader, YtDlpDownloader), "yt-dlp alone knows of playlists"
+        with trio.CancelScope() as scope, interrupts.calling(scope.cancel):
+            requests = await list_playlists(fetcher.downloader, requests, limit=fetcher.playlist_limit, notes=notes)
+        if scope.cancelled_caught:
+            return await _stopped(Tally(0), err, interrupts, keeps=False, has_media=True)
     tally = Tally(len(requests))
     await run_block(block, lambda manager: manager.submit_many(requests), face=face, tally=tally, interrupts=interrupts)
     if interrupts.received is not None:
-        with trio.move_on_after(LAST_WORDS_S):
-            keeps = any(request.options.resume for request in requests)
-            await err.line(stopped_line(interrupts.received, tally, keeps=keeps))
-    elif out.problem is not None:
+        keeps = any(request.options.resume for request in requests)
+        return await _stopped(tally, err, interrupts, keeps=keeps, has_media=fetcher.media)
+    if out.problem is not None:
         await err.line(f"trio-dlm: standard output could not be written ({out.problem}), so what is there is not all")
         return 1
+    return exit_code_of(tally, interrupts)
+
+
+async def _stopped(tally: Tally, err: Output, interrupts: Interrupts, *, keeps: bool, has_media: bool) -> int:
+    assert interrupts.received is not None
+    with trio.move_on_after(LAST_WORDS_S):
+        await err.line(stopped_line(interrupts.received, tally, keeps=keeps, has_media=has_media))
     return exit_code_of(tally, interrupts)
 
 

@@ -43,6 +43,8 @@ MAX_ERROR_LENGTH: Final = 2000
 _JOINERS: Final = "\u200c\u200d"
 
 _WORDS: Final = {
+    "await downloader.expand(url), and submit_many a downloader.request_for() of each entry": "try --playlist",
+    "audio_only": "--audio-format",
     "headers={'Authorization': …}": "--user NAME",
     ", or pass client=AsyncClient(verify=…)": "",
     "check SSL_CERT_FILE, SSL_CERT_DIR": "check --ca-file, --proxy, SSL_CERT_FILE, SSL_CERT_DIR",
@@ -191,21 +193,23 @@ def summary_line(stats: ManagerStats, total: int) -> str:
     return f"{counts_in_words(stats, total)}; {format_size(stats.bytes_received)} received"
 
 
-def stopped_line(number: signal.Signals, tally: Tally, *, keeps: bool) -> str:
+def stopped_line(number: signal.Signals, tally: Tally, *, keeps: bool, has_media: bool = False) -> str:
     """Return what a signal left behind, and what is resumable of it.
 
     Args:
         number: the signal.
         tally: how the downloads ended.
         keeps: what has arrived was kept where that is of use, as the library does unless told otherwise.
+        has_media: some of it may be media.
     """
     unfinished = tally.unfinished
     if not unfinished:
         return f"trio-dlm: stopped by {number.name}; nothing was unfinished"
     what = "1 download is unfinished" if unfinished == 1 else f"{unfinished} downloads are unfinished"
+    place = "in NAME.part, of media in .trio_dlm" if has_media else "in NAME.part"
     # Of some servers nothing can be kept, and what was queued has nothing.
     consequence = (
-        "what could be kept is in NAME.part, and the same command goes on from there"
+        f"what could be kept is {place}, and the same command goes on from there"
         if keeps
         else "nothing of that was kept (--no-resume), and the same command begins it again"
     )
