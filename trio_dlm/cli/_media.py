@@ -247,7 +247,8 @@ async def list_playlists(
         if notes is not None:
             shown = format_url(redact_url(request.url), MAX_ERROR_LENGTH // 2)
             more = f" (the first ones; --playlist-limit {limit * 10} takes more)" if len(entries) > limit else ""
-            await notes.line(f"trio-dlm: {shown}: {min(len(entries), limit)} items{more}")
+            count = min(len(entries), limit)
+            await notes.line(f"trio-dlm: {shown}: {count} item{'' if count == 1 else 's'}{more}")
 
     async with downloader, trio.open_nursery() as nursery:
         for index, request in enumerate(requests):
