@@ -11,6 +11,7 @@ import trio
 
 from tests.parts import BODY, everything, finish, put, target
 from trio_dlm._errors import StorageError, TargetExistsError
+from trio_dlm.downloaders.disk._hops import Hops
 from trio_dlm.downloaders.http.files._partfile import look_ahead
 
 
@@ -18,8 +19,8 @@ async def test_a_directory_that_cannot_be_written_to_is_found_before_anything_is
     (tmp_path / "file").write_bytes(b"")
     limiter = trio.CapacityLimiter(1)
     with pytest.raises(StorageError, match="a part of that path is a file"):
-        await look_ahead(tmp_path / "file" / "below", None, must_write=True, limiter=limiter)
-    assert await look_ahead(tmp_path / "missing" / "below", None, must_write=True, limiter=limiter) is None
+        await look_ahead(tmp_path / "file" / "below", None, must_write=True, hops=Hops(limiter))
+    assert await look_ahead(tmp_path / "missing" / "below", None, must_write=True, hops=Hops(limiter)) is None
     assert [*everything(tmp_path)] == ["file"]
 
 
@@ -31,8 +32,8 @@ async def test_a_directory_of_somebody_else_or_of_a_read_only_disk_is_refused(
     monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=flags))
     limiter = trio.CapacityLimiter(1)
     with pytest.raises(StorageError, match=words):
-        await look_ahead(tmp_path, "a.iso", must_write=True, limiter=limiter)
-    assert await look_ahead(tmp_path, "a.iso", limiter=limiter) is None
+        await look_ahead(tmp_path, "a.iso", must_write=True, hops=Hops(limiter))
+    assert await look_ahead(tmp_path, "a.iso", hops=Hops(limiter)) is None
 
 
 async def test_what_a_run_left_beside_its_file_is_swept_when_the_name_is_asked_for_again(tmp_path: Path) -> None:

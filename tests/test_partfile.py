@@ -34,6 +34,7 @@ from tests.parts import (
 from trio_dlm._errors import StorageError, TargetExistsError, TransferError
 from trio_dlm._options import Checksum, Durability, Overwrite
 from trio_dlm.downloaders.disk import _publish
+from trio_dlm.downloaders.disk._hops import Hops
 from trio_dlm.downloaders.disk._lock import NameLock
 from trio_dlm.downloaders.http.files import _hashing, _part
 from trio_dlm.downloaders.http.files._partfile import ExistingFile, PartFile, look_ahead
@@ -1220,7 +1221,7 @@ async def test_what_is_no_part_of_ours_is_never_written_to(
     await leave_a_part(tmp_path)
     spoil(tmp_path)
     before = everything(tmp_path)
-    assert await look_ahead(tmp_path, "a.iso", limiter=trio.CapacityLimiter(1)) is None
+    assert await look_ahead(tmp_path, "a.iso", hops=Hops(trio.CapacityLimiter(1))) is None
     with pytest.raises(TargetExistsError, match=rf"a\.iso\.part: .*{problem}.*delete it if no download needs it"):
         await save(tmp_path, overwrite=overwrite)
     assert everything(tmp_path) == before
@@ -1234,7 +1235,7 @@ async def test_what_another_user_has_left_is_not_gone_on_from(tmp_path: Path, mo
     await leave_a_part(tmp_path)
     (tmp_path / "a.iso.part.lock").touch()
     monkeypatch.setattr(os, "geteuid", lambda: (tmp_path / "a.iso.part").stat().st_uid + 1)
-    assert await look_ahead(tmp_path, "a.iso", limiter=trio.CapacityLimiter(1)) is None
+    assert await look_ahead(tmp_path, "a.iso", hops=Hops(trio.CapacityLimiter(1))) is None
     with pytest.raises(TargetExistsError, match="belongs to another user"):
         await save(tmp_path)
 
@@ -1360,20 +1361,20 @@ async def test_a_finished_file_without_a_record_is_a_file_like_any_other(tmp_pat
 
 async def test_a_look_tells_what_there_is_to_go_on_from_while_somebody_writes(tmp_path: Path) -> None:
     limiter = trio.CapacityLimiter(1)
-    assert await look_ahead(tmp_path, "a.iso", limiter=limiter) is None
+    assert await look_ahead(tmp_path, "a.iso", hops=Hops(limiter)) is None
     async with target(tmp_path, checksum=digest_of(BODY)) as part:
         await put(part, version=VERSION)
-        assert await look_ahead(tmp_path, "a.iso", limiter=limiter) is None
+        assert await look_ahead(tmp_path, "a.iso", hops=Hops(limiter)) is None
         await put(part, BODY[:5])
         before = everything(tmp_path)
-        kept = await look_ahead(tmp_path, "a.iso", limiter=limiter)
+        kept = await look_ahead(tmp_path, "a.iso", hops=Hops(limiter))
         assert kept == (URL, str(digest_of(BODY)), VERSION, Spans(((0, 5),)))
         assert everything(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["a.iso", "a" * 255, "\udcff\ud800"])
 async def test_a_look_at_what_cannot_be_seen_finds_nothing(tmp_path: Path, name: str) -> None:
-    assert await look_ahead(tmp_path / "missing", name, limiter=trio.CapacityLimiter(1)) is None
+    assert await look_ahead(tmp_path / "missing", name, hops=Hops(trio.CapacityLimiter(1))) is None
 
 
 # The loss of power.

@@ -24,6 +24,7 @@ from ..._options import DownloadOptions, DownloadOptionsFields
 from ..._records import DownloadRequest, DownloadResult
 from .._protocol import DownloadJob
 from .._time_limit import run_within
+from ..disk._hops import Hops
 from ..disk._names import check_filename
 from ._probing import RemoteFile, probe
 from ._transfer import transfer
@@ -89,6 +90,7 @@ class HttpDownloader:
         check_request_headers(self._defaults.headers)
         self._client: Client | None = None
         self._limiter = trio.CapacityLimiter(_MAX_FILE_THREADS)
+        self._hops = Hops(self._limiter)
         self._budget = HostBudget(trio.current_time)
         self._stack = contextlib.AsyncExitStack()
 
@@ -167,6 +169,7 @@ class HttpDownloader:
             client=client,
             budget=self._budget,
             limiter=self._limiter,
+            hops=self._hops,
             accept=accept,
         )
 

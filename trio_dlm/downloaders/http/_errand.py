@@ -16,6 +16,7 @@ import trio
 
 from ..._options import Checksum, DownloadOptions
 from .._protocol import DownloadJob
+from ..disk._hops import Hops
 from ._asker import Asker, Source
 from .rules._head import ReplyHead
 
@@ -34,6 +35,7 @@ class Errand:
         sources: who has the file, the URL's own first, then its mirrors.
         asker: what to ask with.
         limiter: counts the threads that touch files.
+        hops: runs what is short, with others of its kind.
         checksum: what the file must have, or None.
         accept: looks at the head of a reply before anything of it is written, and raises if this is not what is wanted.
     """
@@ -44,6 +46,7 @@ class Errand:
     sources: tuple[Source, ...]
     asker: Asker
     limiter: trio.CapacityLimiter
+    hops: Hops
     checksum: Checksum | None = None
     accept: Callable[[ReplyHead], object] | None = None
 

@@ -81,6 +81,11 @@ class Target:
         return self._part is not None
 
     @property
+    def is_untouched(self) -> bool:
+        """Whether no name is taken, and nothing was found to go on from."""
+        return self._part is None and self._guess is None and self.existing is None
+
+    @property
     def is_complete(self) -> bool:
         """Whether all bytes of the file are there."""
         part = self._part
@@ -127,7 +132,7 @@ class Target:
         name = safe_name(likely) if likely else None
         # A file that is there already may be all that is wanted, if there is a digest to tell, and that is only read.
         must_write = self._errand.checksum is None
-        found = await look_ahead(self._errand.directory, name, must_write=must_write, limiter=self._errand.limiter)
+        found = await look_ahead(self._errand.directory, name, must_write=must_write, hops=self._errand.hops)
         first = self._errand.first
         if name is None or found is None or found.source != first.address.url or found.version.coding == DECODED:
             return

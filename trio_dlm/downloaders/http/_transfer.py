@@ -40,7 +40,9 @@ from ..._options import Checksum, DownloadOptions
 from ..._records import DownloadResult
 from ..._status import DownloadPhase
 from .._protocol import DownloadJob
+from ..disk._hops import Hops
 from ._asker import Asker, Source
+from ._at_once import take_at_once
 from ._errand import Errand
 from ._finishing import finish, reuse
 from ._receiving import Receiver
@@ -82,6 +84,7 @@ async def transfer(
     client: Client,
     budget: HostBudget,
     limiter: trio.CapacityLimiter,
+    hops: Hops,
     accept: Callable[[ReplyHead], object] | None = None,
 ) -> DownloadResult:
     """Fetch the file that all *addresses* have into *directory*.
@@ -97,6 +100,7 @@ async def transfer(
         client: what to ask with.
         budget: how much is tried again at each origin, by all downloads together.
         limiter: counts the threads that touch files.
+        hops: runs what is short, with others of its kind.
         accept: looks at the head of every reply that brings a file, before a name is taken for it; what it raises
             leaves this, unless it is a TransferError.
 
@@ -112,6 +116,7 @@ async def transfer(
         sources=tuple(map(Source, addresses)),
         asker=Asker(client, options, named, job.rate_limit),
         limiter=limiter,
+        hops=hops,
         checksum=None if options.checksum is None else Checksum.parse(options.checksum),
         accept=accept,
     )
@@ -277,10 +282,12 @@ class _Run:
         if target.existing is not None:
             return await reuse(self._errand, target.existing)
         if not target.is_complete:
-            await self._open(source, ask)
+            result = await self._open(source, ask)
+            if result is not None:
+                return result
         return await finish(self._errand, target, self._receiver, source) if target.is_complete else None
 
-    async def _open(self, source: Source, ask: Ask) -> None:
+    async def _open(self, source: Source, ask: Ask) -> DownloadResult | None:
         target = self._target
         asked_at = trio.current_time()
         async with self._errand.asker.ask(
@@ -288,13 +295,17 @@ class _Run:
         ) as exchange:
             round_trip_s = trio.current_time() - asked_at
             delivery, name = self._judge(exchange, source, ask)
+            result = await take_at_once(self._errand, target, exchange, delivery, name)
+            if result is not None:
+                return result
             if not target.is_open and not await target.take(name, delivery, source):
-                return
+                return None
             if not self._is_plain and (target.recognises(source, delivery) or self._insists(delivery)):
-                return
+                return None
             await self._receiver.receive(
                 exchange, delivery, source, round_trip_s=round_trip_s, may_split=not self._is_plain
             )
+        return None
 
     def _judge(self, exchange: Exchange, source: Source, ask: Ask) -> tuple[Delivery, str]:
         head = exchange.head

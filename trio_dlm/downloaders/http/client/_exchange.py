@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, final
 
 import trio
@@ -135,13 +136,7 @@ class Exchange:
         timeout_s, pace = self._timeout_s, self._pace
 
         def describe(exc: Exception) -> TransferError:
-            return in_body(
-                exc,
-                url=self.head.address.shown,
-                received_bytes=self.received_bytes,
-                expected_bytes=length,
-                waited_s=trio.current_time() - now,
-            )
+            return self._describe(exc, length=length, since=now)
 
         with trio.CancelScope() as scope, errors_below(self._library, describe):
             while True:  # noqa: ASYNC913  (each turn waits for bytes, or for the permission to have them)
@@ -172,10 +167,63 @@ class Exchange:
         if pace is not None:
             # Nothing at all is slower than any rate.
             raise self._too_slow(pace)
-        raise StalledError(
+        raise self._stalled()
+
+    async def read_at_once(self, length: int) -> bytes | None:
+        """Return the body of *length* bytes if one read brings all of it; otherwise what came is read by the next call.
+
+        Cancelling it loses what it has read.
+
+        Raises:
+            StalledError: nothing came for ``timeout_s``.
+            ConnectionFailedError: the connection broke.
+            IncompleteBodyError: its framing is broken.
+        """
+        if self._pace is not None or not (self._limiter is None or self._limiter.is_unlimited):
+            await trio.lowlevel.checkpoint()
+            return None
+        now = trio.current_time()
+        with (
+            trio.CancelScope(deadline=now + self._timeout_s),
+            errors_below(self._library, partial(self._describe, length=length, since=now)),
+        ):
+            self.has_ended = not await self._read(None, 0)
+            if not self.has_ended and len(self._held) == length:
+                # Its end is behind its last byte, and proves the framing; nothing is waited for.
+                body, self._held = self._held, b""
+                try:
+                    self.has_ended = not await self._read(None, 0)
+                finally:
+                    self._held = body + self._held
+            if not self.has_ended or len(self._held) != length:
+                return None
+            self.received_bytes = length
+            return self._hand_over_held()
+        raise self._stalled()
+
+    def put_back(self, body: bytes) -> None:
+        """Have what :meth:`read_at_once` returned read once more."""
+        self._held = body
+        self.received_bytes = 0
+
+    def _hand_over_held(self) -> bytes:
+        body, self._held = self._held, b""
+        return body
+
+    def _describe(self, exc: Exception, *, length: int | None, since: float) -> TransferError:
+        return in_body(
+            exc,
+            url=self.head.address.shown,
+            received_bytes=self.received_bytes,
+            expected_bytes=length,
+            waited_s=trio.current_time() - since,
+        )
+
+    def _stalled(self) -> StalledError:
+        return StalledError(
             url=self.head.address.shown,
             waited_for=f"further byte after the first {self.received_bytes}",
-            limit_s=timeout_s,
+            limit_s=self._timeout_s,
             option="timeout_s",
         )
 

@@ -22,6 +22,7 @@ import trio
 
 from ...._errors import TargetExistsError
 from ...._options import Checksum, Durability, Overwrite
+from ...disk._hops import Hops
 from ...disk._storage import READING, check_room, check_writable, open_regular, storage_errors
 from ..rules._spans import Spans
 from ..rules._version import Version
@@ -104,9 +105,7 @@ async def open_target(
                     claimed.leave()
 
 
-async def look_ahead(
-    directory: Path, name: str | None, *, must_write: bool = False, limiter: trio.CapacityLimiter
-) -> Kept | None:
+async def look_ahead(directory: Path, name: str | None, *, must_write: bool = False, hops: Hops) -> Kept | None:
     """Return what there is to go on from for *name* in *directory*.
 
     A look without the lock, to guess what to ask for before the name is taken: :func:`open_target` decides.
@@ -116,7 +115,7 @@ async def look_ahead(
         directory: absolute; it may be missing.
         name: of the file, or None if nobody can guess it.
         must_write: refuse a directory in which no file can be made.
-        limiter: counts the threads.
+        hops: runs it.
 
     Returns:
         What an earlier run has left, or None if there is nothing, it cannot be read, or *name* is None.
@@ -124,7 +123,7 @@ async def look_ahead(
     Raises:
         StorageError: no file can be made there.
     """
-    return await trio.to_thread.run_sync(partial(_look_ahead, directory, name, must_write=must_write), limiter=limiter)
+    return await hops.run(partial(_look_ahead, directory, name, must_write=must_write))
 
 
 def _look_ahead(directory: Path, name: str | None, *, must_write: bool) -> Kept | None:
