@@ -16,13 +16,16 @@ from typing import Any, Final
 import anyio
 import pytest
 import trio
+import trio.testing
 
 from tests.media import MediaSite
 from trio_dlm import (
     ChecksumMismatchError,
     ConnectionFailedError,
     DownloadFailedError,
+    DownloadOptions,
     DownloadPhase,
+    DownloadRequest,
     DownloadStatus,
     DownloadTask,
     DownloadTimeoutError,
@@ -378,6 +381,41 @@ async def test_a_cancel_ends_everything_and_the_site_sees_nobody(media: MediaSit
     assert left_in(tmp_path) == []
 
 
+@pytest.mark.parametrize("way", ["twice at once", "by a deadline", "by an error beside it"])
+async def test_however_it_is_cancelled_it_ends(media: MediaSite, tmp_path: Path, way: str) -> None:
+    url = media.url("direct.mp4", rate=100_000)
+
+    async def fail() -> None:
+        await trio.testing.wait_all_tasks_blocked(0.3)
+        raise ZeroDivisionError
+
+    async def fetch_it() -> None:
+        async with open_manager(downloader=YtDlpDownloader(HAS_NO_WAITS), directory=tmp_path) as manager:
+            if way == "twice at once":
+                task = await manager.submit(url)
+                await reached(task, lambda task: task.progress.received_bytes > 0, manager)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(task.cancel)
+                    nursery.start_soon(task.cancel)
+                assert task.status is DownloadStatus.CANCELLED
+            else:
+                await manager.download(url)
+
+    if way == "by a deadline":
+        with trio.move_on_after(0.5) as scope:
+            await fetch_it()
+        assert scope.cancelled_caught
+    elif way == "by an error beside it":
+        with pytest.RaisesGroup(ZeroDivisionError):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fetch_it)
+                nursery.start_soon(fail)
+    else:
+        await fetch_it()
+    assert not workers()
+    assert media.is_quiet()
+
+
 # Works until it is ended, where the real one would be done in a moment.
 ENDLESS: Final = """#!/bin/sh
 case "$*" in
@@ -521,6 +559,24 @@ async def test_without_a_validator_nothing_is_joined(media: MediaSite, tmp_path:
     assert last.get("Range", "bytes=0-") == "bytes=0-"
 
 
+async def test_fragments_of_another_list_are_not_joined_to_what_is_there(media: MediaSite, tmp_path: Path) -> None:
+    url = media.url("list.m3u8", rate=400_000, change=6)
+    async with open_manager(downloader=YtDlpDownloader(HAS_NO_WAITS), directory=tmp_path, failures="keep") as manager:
+        media.reset()
+        task = await manager.submit(url, retries=1)
+        await reached(task, lambda task: task.progress.received_bytes >= 500_000, manager)
+        assert await task.pause()
+        # yt-dlp has asked some four times; from now on the list is another one.
+        while len(media.requests("list.m3u8")) < 6:
+            media.touch(url)
+        task.resume()
+        with trio.fail_after(LIMIT_S):
+            saved = await task.result()
+        assert task.progress.retries == 1
+        now = await manager.download(url, filename="now.mp4")
+    assert saved.path.read_bytes() == now.path.read_bytes()
+
+
 async def test_time_limits(media: MediaSite, tmp_path: Path) -> None:
     settings = {"extract_timeout_s": 0.7, "stall_timeout_s": 0.7}
     cause = await failure_of(media.url("direct.mp4", delay=True), tmp_path, settings=settings)
@@ -543,6 +599,50 @@ async def test_no_address_that_is_not_public(media: MediaSite, tmp_path: Path, p
     cause = await failure_of(media.url(path), tmp_path, allow_private_addresses=False)
     assert isinstance(cause, ConnectionFailedError)
     assert media.requests() == []
+
+
+async def test_no_segment_on_a_host_that_is_not_allowed(
+    media: MediaSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    media.reset()
+    # The site itself is allowed, so that the list is read.
+    monkeypatch.setattr("trio_dlm.downloaders.ytdlp._setting.REFUSED_NETWORKS", ("127.0.0.2/32",))
+    cause = await failure_of(media.url("elsewhere.m3u8"), tmp_path, settings={"deny_private": True})
+    assert isinstance(cause, ConnectionFailedError), repr(cause)
+    assert "leads to an address that is not public" in str(cause)
+    assert media.requests("index0.ts")
+
+
+# A broadcast is fetched by ffmpeg itself, which asks for more for as long as the list has no end.
+LIVE: Final = YtDlpOptions(retries=0, allow_live=True)
+
+
+async def test_no_program_dials_by_itself(media: MediaSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_dlm.downloaders.ytdlp._setting.REFUSED_NETWORKS", ("127.0.0.2/32",))
+    media.reset()
+    cause = await failure_of(media.url("live.m3u8"), tmp_path, LIVE, settings={"deny_private": True})
+    assert isinstance(cause, ConnectionFailedError), repr(cause)
+    assert not media.requests(".ts")
+
+
+async def test_what_a_program_fetches_is_held_to_its_size(media: MediaSite, tmp_path: Path) -> None:
+    cause = await failure_of(media.url("live.m3u8"), tmp_path, LIVE, max_bytes=100_000)
+    assert isinstance(cause, TooLargeError), repr(cause)
+    assert left_in(tmp_path) == []
+
+
+async def test_a_cancel_ends_a_program_that_fetches(media: MediaSite, tmp_path: Path) -> None:
+    media.reset()
+    async with open_manager(downloader=YtDlpDownloader(LIVE), directory=tmp_path) as manager:
+        task = await manager.submit(media.url("live.m3u8"), resume=False)
+        with trio.fail_after(LIMIT_S):
+            while not media.requests(".ts"):  # noqa: ASYNC110  (the site is another process)
+                await trio.sleep(0.01)
+        (group,) = groups()
+        await task.cancel()
+        assert not is_running(group)
+    assert media.is_quiet()
+    assert left_in(tmp_path) == []
 
 
 async def test_what_the_log_shows_has_no_secrets_of_the_request(
@@ -592,6 +692,14 @@ async def test_it_has_to_be_open_and_is_opened_once() -> None:
             await downloader.__aenter__()
         with pytest.raises(ValueError, match="limit"):
             await downloader.expand("http://127.0.0.1:1/", limit=0)
+
+
+def test_nothing_dials_unseen_where_somebody_has_to_look() -> None:
+    downloader = YtDlpDownloader(YtDlpOptions(impersonate="chrome"))
+    strict = DownloadOptions(allow_private_addresses=False)
+    downloader.check_request(DownloadRequest("https://a.example/"))
+    with pytest.raises(ValueError, match="impersonate= connects where nobody can look"):
+        downloader.check_request(DownloadRequest("https://a.example/", strict))
 
 
 async def test_what_can_never_be_fetched_is_refused_at_submit(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from trio_dlm.downloaders.http.rules._destinations import REFUSED_NETWORKS
 from trio_dlm.downloaders.ytdlp.worker import START, WARM
-from trio_dlm.downloaders.ytdlp.worker._fragments import is_fragmented, mend, note
+from trio_dlm.downloaders.ytdlp.worker._fragments import is_fragmented, is_other_list, mend, note
 from trio_dlm.downloaders.ytdlp.worker._guard import refusal
 from trio_dlm.downloaders.ytdlp.worker._hooks import Hooks
 from trio_dlm.downloaders.ytdlp.worker._plan import RefusedItemError, has_changed, remove_media, tell_plan
@@ -319,6 +319,48 @@ def test_one_file_needs_no_note_of_fragments(tmp_path: Path) -> None:
     assert is_fragmented([{"protocol": "https"}, {"protocol": "m3u8_native"}])
     assert is_fragmented([{}])
     assert not is_fragmented([{"protocol": "https"}])
+
+
+def test_only_fragments_of_the_same_list_are_joined(tmp_path: Path) -> None:
+    ytdl = tmp_path / "media.mp4.ytdl"
+    fragments: list[dict[str, Any]] = [
+        {"frag_index": number, "url": f"https://a.example/{number}.ts?signed=x", "byte_range": {}}
+        for number in (1, 2, 3)
+    ]
+    assert not is_other_list(ytdl, fragments, done=0)
+    resigned = [{**each, "url": each["url"].replace("=x", "=y")} for each in fragments]
+    assert not is_other_list(ytdl, resigned[1:], done=1)
+    assert is_other_list(ytdl, fragments[1:2], done=1)
+    assert is_other_list(ytdl, [{**each, "byte_range": {"start": 1, "end": 2}} for each in fragments[1:]], done=1)
+    assert is_other_list(ytdl, [{**each, "url": "https://b.example/2.ts"} for each in fragments[1:]], done=1)
+    ytdl.with_name("media.mp4.ytdl.list").write_text("[")
+    assert is_other_list(ytdl, fragments[1:], done=1)
+    ytdl.with_name("media.mp4.ytdl.list").unlink()
+    assert is_other_list(ytdl, fragments[1:], done=1)
+
+
+_HANDLERS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from yt_dlp.networking import common
+from worker import _ydl
+common._REQUEST_HANDLERS["CurlCFFI"] = object
+for guard in (None, {"denied": [], "allowed": []}):
+    request = {"params": {"quiet": True}, "guard": guard}
+    try:
+        hooks = type("Hooks", (), {"progress": 0, "postprocessor": 0})
+        _ydl.make_ydl(request, logger=None, hooks=hooks, versions=None, tell=print)
+    except Exception as exc:
+        print(repr(exc))
+    print("CurlCFFI" in common._REQUEST_HANDLERS)
+"""
+
+
+def test_with_a_guard_nothing_dials_that_the_guard_does_not_see() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _HANDLERS, str(PACKAGE)], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.split() == ["True", "False"]
 
 
 # The process.

@@ -4,7 +4,8 @@ Modifiers of a path:
 
 - ``rate=N``: N bytes a second; ``stall=N``: N bytes and then silence; ``cut=N``: N bytes and then the end;
 - ``delay``: silence before the headers; ``fail=CODExN``: the first N requests of this path get CODE;
-- ``noranges``, ``novalidator``: what a simple server does; ``change=N``: after N requests of this path another body;
+- ``noranges``, ``novalidator``: what a simple server does; ``change=N``: after N requests of this path another body,
+  or the segments in another order;
 - ``only=REGEX``: all of that for paths that match.
 
 ``/_log`` tells what was asked, ``/_open`` how many replies are under way; ``/_reset`` forgets.
@@ -121,6 +122,9 @@ class Visit(http.server.BaseHTTPRequestHandler):
             self.send(b"no", "text/plain", int(code[1]))
         elif path in _PAGES:
             text, kind = _PAGES[path]
+            if "change" in modifiers and count > int(modifiers["change"]):
+                # The same names in another order.
+                text = re.sub(r"index(\d)", lambda found: f"index{9 - int(found[1])}", text)
             host = f"http://127.0.0.1:{self.server.server_port}{self.prefix}"
             self.send(text.replace("{host}", host).encode(), kind)
         elif path.startswith("/show/"):
@@ -276,6 +280,21 @@ _PAGES: Final = {
         "{host}/hls/index0.ts",
         "#EXTINF:2,",
         "{host}/hls/index1.ts",
+    ),
+    "/list.m3u8": _m3u8(
+        "#EXT-X-VERSION:3",
+        "#EXT-X-TARGETDURATION:2",
+        *(line for number in range(10) for line in ("#EXTINF:2,", f"{{host}}/hls/index{number}.ts")),
+        "#EXT-X-ENDLIST",
+    ),
+    "/elsewhere.m3u8": _m3u8(
+        "#EXT-X-VERSION:3",
+        "#EXT-X-TARGETDURATION:2",
+        "#EXTINF:2,",
+        "{host}/hls/index0.ts",
+        "#EXTINF:2,",
+        "http://127.0.0.2:9/hls/index1.ts",
+        "#EXT-X-ENDLIST",
     ),
     "/av.m3u8": _m3u8(
         '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",NAME="a",DEFAULT=YES,URI="{host}/hlsav/a.m3u8"',

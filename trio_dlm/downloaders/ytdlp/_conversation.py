@@ -36,6 +36,9 @@ _TAIL_BYTES: Final = 8 * 1024
 # How long the end of the standard error is waited for once nobody writes there any more.
 _DRAIN_S: Final = 0.1
 
+# How often the files of a worker are looked at that says nothing.
+_LOOK_EVERY_S: Final = 1.0
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,8 @@ class Limits:
         url: for messages, without secrets.
         extract_s: for the plan, or the answer of a worker that downloads nothing.
         stall_s: for the next byte.
-        size_bytes: looks how much is in the worker's directory at this instant; ffmpeg does not tell how far it is.
+        size_bytes: looks how much is in the worker's directory at this instant, and raises if that is too much; ffmpeg
+            does not tell how far it is.
     """
 
     url: str
@@ -82,6 +86,12 @@ class _Clock:
 
     def wait_for(self, seconds: float) -> None:
         self.deadline = anyio.current_time() + seconds
+
+    def next_look(self) -> float:
+        """Return when to look at the files, if nothing is said until then."""
+        # Of a program that fetches there is no other news; one that works on whole files may have them twice.
+        is_fetching = self.has_plan and self.deadline < math.inf
+        return min(self.deadline, anyio.current_time() + _LOOK_EVERY_S) if is_fetching else self.deadline
 
     def hear(self, record: Record) -> None:
         match record:
@@ -186,10 +196,10 @@ class Conversation:
         clock.wait_for(limits.extract_s)
         while True:
             record: Record | None = None
-            with anyio.CancelScope(deadline=clock.deadline) as scope:
+            with anyio.CancelScope(deadline=clock.next_look()) as scope:
                 record = await self.next_record()
             if scope.cancelled_caught:
-                await self._check_growth(clock)
+                await self._look(clock)
                 continue
             match record:
                 case None:
@@ -215,13 +225,16 @@ class Conversation:
                 await self._group.send(go())
                 clock.deadline = max(clock.deadline, deadline) + anyio.current_time() - before
 
-    async def _check_growth(self, clock: _Clock) -> None:
-        """Go on after a limit has passed, if only the files tell that something moves.
+    async def _look(self, clock: _Clock) -> None:
+        """Look at the files of a worker that says nothing, and go on after a limit of time if they have grown.
 
         Raises:
-            DownloadTimeoutError: nothing does.
+            DownloadTimeoutError: nothing has, and the time is over.
         """
         limits = clock.limits
+        size = 0 if limits.size_bytes is None else await limits.size_bytes()
+        if anyio.current_time() < clock.deadline:
+            return
         if not clock.has_plan:
             raise DownloadTimeoutError(
                 url=limits.url,
@@ -229,7 +242,6 @@ class Conversation:
                 limit_s=limits.extract_s,
                 option="extract_timeout_s",
             )
-        size = 0 if limits.size_bytes is None else await limits.size_bytes()
         if size <= clock.seen_bytes:
             raise StalledError(
                 url=limits.url, waited_for="byte of the media", limit_s=limits.stall_s, option="stall_timeout_s"

@@ -140,6 +140,11 @@ class YtDlpDownloader:
         if options.filename is not None:
             check_filename(options.filename)
         check_request_headers(options.headers)
+        if self._setting.options.impersonate is not None and self._setting.guard(options) is not None:
+            raise ValueError(
+                "impersonate= connects where nobody can look which address that is; leave it out, or deny_private= and "
+                "allow_private_addresses=False"
+            )
         if options.mirrors:
             raise ValueError("mirrors are addresses of the same file, which yt-dlp has nothing for; leave them out")
         return options

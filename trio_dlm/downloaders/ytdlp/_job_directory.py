@@ -127,8 +127,8 @@ class JobDirectory:
 
     @property
     def size_bytes(self) -> int:
-        """How much is in it at this instant."""
-        return sum(size for _, size in self._files())
+        """How much is in it at this instant, without the notes about fragments."""
+        return sum(size for path, size in self._files() if ".ytdl" not in path.suffixes)
 
     def _files(self) -> list[tuple[Path, int]]:
         found: list[tuple[Path, int]] = []

@@ -55,6 +55,9 @@ _draw: Final = random.random
 # Bytes of UTF-8 of a title in a name, so that its id and extension are kept whole.
 _MAX_TITLE_BYTES: Final = 150
 
+# What may be in the directory beside the media; the file is looked at again before it is published.
+_ROOM_BYTES: Final = 128 * 1024
+
 # What somebody can mend, and then go on from what is there.
 _MENDABLE: Final = (
     ConnectionFailedError,
@@ -191,7 +194,7 @@ class _Transfer:
             request,
             self._url,
             hear=self._hear,
-            size_bytes=partial(_in_thread, lambda: self._place.size_bytes),
+            size_bytes=self._measure,
             toll=Toll(lambda: not self._job.rate_limit.is_unlimited, self._job.rate_limit.pay),
             max_bytes=self._options.max_bytes,
         )
@@ -218,6 +221,12 @@ class _Transfer:
         self._check_size(0, plan.size_bytes)
         if self._options.filename is None and plan.ext and not self._setting.options.audio_only:
             await self._look(_name_of(plan.info.title, plan.info.id, plan.ext), plan)
+
+    async def _measure(self) -> int:
+        size = await _in_thread(lambda: self._place.size_bytes)
+        # A fragment may be there twice for an instant, and there are notes of ours.
+        self._check_size(size - _ROOM_BYTES, None)
+        return size
 
     def _check_size(self, received_bytes: int, announced_bytes: int | None) -> None:
         limit = self._options.max_bytes

@@ -13,7 +13,8 @@ from typing import Any
 
 import yt_dlp
 
-from ._fragments import note
+from ._fragments import forget, is_other_list, note
+from ._guard import RefusedAddressError
 from ._hooks import Hooks
 from ._say import Logger
 from ._versions import Versions
@@ -98,9 +99,15 @@ def make_ydl(
         # It dials in C, where nobody looks.
         handlers: Any = _networking.common._REQUEST_HANDLERS
         handlers.pop("CurlCFFI", None)
+        # A broadcast is left to ffmpeg whatever the parameters say.
+        _library.downloader.external.ExternalFD.real_download = _refuse
     ydl = _Ydl(params, versions)
     ydl.add_post_processor(_PlanPP(tell), when="before_dl")
     return ydl
+
+
+def _refuse(downloader: Any, *_: object) -> None:
+    raise RefusedAddressError(13, f"egress refused: {type(downloader).__name__} would fetch it by itself")
 
 
 def _noting(write: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
@@ -115,9 +122,27 @@ def _noting(write: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
     return note_and_write
 
 
+def _comparing(download: Callable[..., Any]) -> Callable[..., Any]:
+    """Return *download*, which fetches fragments, with a look whether they are of the list that was begun."""
+
+    def compare_and_download(self: Any, context: Any, fragments: Any, info: Any, *rest: Any, **more: Any) -> Any:
+        # Those of a broadcast are drawn from a list that grows.
+        if not context["live"]:
+            fragments = list(fragments)
+            ytdl, done = Path(self.ytdl_filename(context["filename"])), int(context["fragment_index"])
+            if is_other_list(ytdl, fragments, done=done):
+                context["dest_stream"].close()
+                forget(ytdl, Path(context["tmpfilename"]))
+                raise _networking.exceptions.TransportError("the site has another list of fragments than before")
+        return download(self, context, fragments, info, *rest, **more)
+
+    return compare_and_download
+
+
 # yt-dlp has no hook for it.
 _fragments: Any = _library.downloader.fragment.FragmentFD
 _fragments._write_ytdl_file = _noting(_fragments._write_ytdl_file)
+_fragments.download_and_append_fragments = _comparing(_fragments.download_and_append_fragments)
 
 
 def version() -> str:
