@@ -74,8 +74,8 @@ async def test_a_signal_ends_it_in_order(
         exit_code, out, err = await ended(process)
     assert exit_code == code
     assert err == (
-        f"trio-dlm: stopped by {name}; 4 downloads are unfinished: what could be kept is in NAME.part, and the same "
-        f"command goes on from there\n"
+        f"trio-dlm: stopped by {name}; 4 downloads are unfinished: what could be kept is in NAME.part, of "
+        "media in .trio_dlm, and the same command goes on from there\n"
     )
     # The server says nothing of the file's version, so nothing could be kept.
     assert files_in(tmp_path) == []

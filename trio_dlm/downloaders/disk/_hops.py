@@ -99,7 +99,7 @@ class _Call(Generic[_T]):
     def make(self) -> None:
         try:
             self._value = self._function()
-        except BaseException as exc:  # noqa: BLE001  (raised where it is waited for)
+        except BaseException as exc:  # noqa: ASYNC103, BLE001  (raised where it is waited for)
             self._error = exc
         self.is_made = True
 

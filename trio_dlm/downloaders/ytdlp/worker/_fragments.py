@@ -63,7 +63,7 @@ def is_other_list(ytdl: Path, fragments: Sequence[Mapping[str, Any]], *, done: i
 
 
 def _key(fragment: Mapping[str, Any]) -> str:
-    parts = urlsplit(fragment["url"])
+    parts = urlsplit(str(fragment["url"]))
     return json.dumps([parts.netloc, parts.path, fragment.get("byte_range")])
 
 
