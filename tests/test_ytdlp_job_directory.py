@@ -9,6 +9,7 @@ import pytest
 
 from trio_dlm._errors import StorageError, TargetExistsError
 from trio_dlm._options import Checksum
+from trio_dlm.downloaders.disk._lock import NameLock
 from trio_dlm.downloaders.ytdlp._job_directory import JobDirectory, directory_key, existing_file, hex_digest
 
 KEY = directory_key({"url": "u"})
@@ -34,6 +35,28 @@ def test_nobody_else_may_look_inside_and_nothing_stays(tmp_path: Path) -> None:
     assert place.path.parent.stat().st_mode & 0o777 == 0o700
     place.leave(keep=True)
     assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+def test_who_comes_while_the_last_one_leaves_makes_the_folder_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = NameLock.take
+    vanishing = [True, True]
+
+    def take_lock(path: Path) -> NameLock | None:
+        if vanishing:
+            vanishing.pop()
+            path.parent.rmdir()
+        return real(path)
+
+    monkeypatch.setattr(NameLock, "take", take_lock)
+    place = take(tmp_path)
+    assert not vanishing
+    place.leave(keep=False)
+    assert list(tmp_path.iterdir()) == []
+    vanishing += [True] * 1000
+    with pytest.raises(StorageError, match="it or its directory was removed meanwhile"):
+        take(tmp_path)
 
 
 def test_what_is_kept_is_found_again(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -48,6 +49,9 @@ _FOLDER: Final = ".trio_dlm"
 
 # Directories that are tried for the same download with overwrite="unique", each in use by another.
 _MOST_NUMBERS: Final = 100
+
+# How often the folder may vanish while it is being used.
+_MOST_TRIES: Final = 100
 
 # How much is read at a time for a digest.
 _READ_BYTES: Final = 1024 * 1024
@@ -105,13 +109,9 @@ class JobDirectory:
         """
         make_directory(directory)
         folder = directory / _FOLDER
-        with storage_errors(folder):
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir(mode=0o700)
-            _check_own(folder)
         numbers = range(_MOST_NUMBERS if overwrite == "unique" else 1)
         for name in (key if not number else f"{key}-{number}" for number in numbers):
-            lock = NameLock.take(folder / f"{name}.lock")
+            lock = _take_lock(folder, name)
             if lock is not None:
                 with contextlib.ExitStack() as otherwise:
                     otherwise.callback(lock.release)
@@ -199,6 +199,22 @@ class JobDirectory:
 
     def __repr__(self) -> str:
         return f"<JobDirectory {self.path}>"
+
+
+def _take_lock(folder: Path, name: str) -> NameLock | None:
+    """Lock *name* in *folder*, which is made; None if somebody else has it."""
+    for tries_left in reversed(range(_MOST_TRIES)):
+        try:
+            with storage_errors(folder):
+                with contextlib.suppress(FileExistsError):
+                    folder.mkdir(mode=0o700)
+                _check_own(folder)
+            return NameLock.take(folder / f"{name}.lock")
+        except StorageError as error:
+            # The last one to leave takes the folder away, which may be now.
+            if error.errno != errno.ENOENT or not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _make(path: Path, *, resume: bool) -> bool:
