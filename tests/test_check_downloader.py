@@ -19,11 +19,12 @@ import trio
 import trustme
 from hypothesis import strategies as st
 
+from tests.ways import WAYS, take_way
 from trio_dlm import DownloadOptions, DownloadResult, _errors
 from trio_dlm.downloaders import DownloadJob
 from trio_dlm.downloaders.http import HttpDownloader, _downloader, _finishing, _fleet, _pour, _receiving, _transfer
 from trio_dlm.downloaders.http._target import Target
-from trio_dlm.downloaders.http.client import _client, _faults, _waits
+from trio_dlm.downloaders.http.client import _client, _exchange, _faults, _own, _waits
 from trio_dlm.downloaders.http.files import _part
 from trio_dlm.downloaders.http.rules import _asking, _believing, _redirects, _retrying, _validators
 from trio_dlm.downloaders.http.rules._coding import KEPT
@@ -67,9 +68,9 @@ def broken(factory: Callable[[], Any] = HttpDownloader, **options: Any) -> Broke
 
 class TestOurs:
     @pytest.mark.slow
-    @pytest.mark.parametrize("library", ["httpx", "httpx2"])
+    @pytest.mark.parametrize("library", WAYS)
     def test_the_http_downloader_keeps_every_promise(self, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_client, "LIBRARIES", (library,))
+        take_way(library, monkeypatch)
         report = check_downloader()
         # Those that come first are always the same, and most of them end well.
         first = len(first_plans(4096, undetectable=True))
@@ -235,6 +236,7 @@ class TestPlantedInTheHttpDownloader:
         assert len(str(error).splitlines()) < 20
 
     def test_left_over_bytes_are_the_next_reply_on_a_kept_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        take_way("httpx2", monkeypatch)
         monkeypatch.setattr(_client, "make_client", lambda library, *_, **__: library.AsyncClient(timeout=None))
         error = broken(lambda: HttpDownloader(retries=0))
         assert error.promise is Promise.EXACT
@@ -259,7 +261,8 @@ class TestPlantedInTheHttpDownloader:
         assert broken().promise is Promise.CLOSED
 
     def test_errors_of_the_library_come_out_as_they_are(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_client, "errors_below", lambda *_: contextlib.nullcontext())
+        for room in (_own, _exchange):
+            monkeypatch.setattr(room, "errors_below", lambda *_: contextlib.nullcontext())
         error = broken()
         assert error.promise is Promise.DOCUMENTED
         assert "RemoteProtocolError" in str(error)
@@ -406,6 +409,7 @@ def try_for_ever(patch: pytest.MonkeyPatch) -> None:
 
 
 def go_on_from_what_broken_framing_left(patch: pytest.MonkeyPatch) -> None:
+    take_way("httpx2", patch)
     patch.setattr(_faults, "_innermost", lambda _: "read_eof")
 
 

@@ -18,6 +18,7 @@ import pytest
 import trio
 import trustme
 
+from tests.ways import LIBRARIES, WAYS, take_way
 from trio_dlm._errors import (
     ConnectionFailedError,
     DownloadTimeoutError,
@@ -29,15 +30,9 @@ from trio_dlm._errors import (
     UnusableReplyError,
 )
 from trio_dlm._rate import RateLimit
-from trio_dlm.downloaders.http.client import _client, _exchange
-from trio_dlm.downloaders.http.client._client import (
-    Client,
-    ClientSettings,
-    Exchange,
-    library_of,
-    load_library,
-    open_client,
-)
+from trio_dlm.downloaders.http.client import _client, _exchange, _own
+from trio_dlm.downloaders.http.client._client import AnyClient, ClientSettings, Exchange, library_of, open_client
+from trio_dlm.downloaders.http.client._own import load_library
 from trio_dlm.downloaders.http.rules._address import parse_address
 from trio_dlm.testing.origin import Connection, Origin, Request, head, open_origin, reply
 
@@ -59,20 +54,19 @@ def _trusted(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory, mo
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
 
 
-@pytest.fixture(params=["httpx", "httpx2"])
+@pytest.fixture(params=WAYS)
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(_client, "LIBRARIES", (request.param,))
-    return load_library()
+    return take_way(request.param, monkeypatch)
 
 
 @pytest.fixture
-async def client(library: Any) -> AsyncGenerator[Client, None]:
+async def client(library: Any) -> AsyncGenerator[AnyClient, None]:
     async with open_client(None) as opened:
         yield opened
 
 
 @pytest.fixture
-async def keeping(library: Any) -> AsyncGenerator[Client, None]:
+async def keeping(library: Any) -> AsyncGenerator[AnyClient, None]:
     """A client of the user's own, which keeps connections."""
     async with library.AsyncClient(timeout=None) as own, open_client(own) as opened:
         yield opened
@@ -91,7 +85,7 @@ def server_context(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLCon
 
 
 def ask(
-    client: Client,
+    client: AnyClient,
     url: str,
     *,
     headers: tuple[tuple[str, str], ...] = (),
@@ -119,7 +113,7 @@ async def read_all(exchange: Exchange, length: int | None = None) -> bytes:
             return b"".join(body)
 
 
-async def get(client: Client, url: str, **kwargs: Any) -> bytes:
+async def get(client: AnyClient, url: str, **kwargs: Any) -> bytes:
     async with ask(client, url, **kwargs) as exchange:
         return await read_all(exchange)
 
@@ -134,7 +128,7 @@ def messages(exc: BaseException) -> str:
 # What comes out.
 
 
-async def test_a_reply_is_given_as_it_came(client: Client, origin: Origin) -> None:
+async def test_a_reply_is_given_as_it_came(client: AnyClient, origin: Origin) -> None:
     url = origin.reply("/", reply(b"abc", "X-Two: 1", "X-Two: \xe9", "ETag: x", status="203 Because I Say So"))
     async with ask(client, url) as exchange:
         assert exchange.head.status == 203
@@ -146,12 +140,12 @@ async def test_a_reply_is_given_as_it_came(client: Client, origin: Origin) -> No
         assert exchange.received_bytes == 3
 
 
-async def test_a_compressed_body_is_not_decompressed(client: Client, origin: Origin) -> None:
+async def test_a_compressed_body_is_not_decompressed(client: AnyClient, origin: Origin) -> None:
     url = origin.reply("/", reply(b"\x1f\x8b\x08", "Content-Encoding: gzip"))
     assert await get(client, url) == b"\x1f\x8b\x08"
 
 
-async def test_a_redirect_is_not_followed(client: Client, origin: Origin) -> None:
+async def test_a_redirect_is_not_followed(client: AnyClient, origin: Origin) -> None:
     url = origin.reply("/", reply(b"", "Location: /b", status="302 Found"))
     async with ask(client, url) as exchange:
         assert exchange.head.status == 302
@@ -160,7 +154,7 @@ async def test_a_redirect_is_not_followed(client: Client, origin: Origin) -> Non
 
 
 async def test_a_large_body_comes_in_batches_and_every_read_is_reported(
-    client: Client, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    client: AnyClient, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Also on a loaded machine.
     monkeypatch.setattr(_exchange, "BATCH_S", PATIENT)
@@ -179,7 +173,7 @@ async def test_a_large_body_comes_in_batches_and_every_read_is_reported(
 
 
 async def test_on_a_slow_line_a_batch_is_handed_over_before_it_is_full(
-    client: Client, origin: Origin, monkeypatch: pytest.MonkeyPatch
+    client: AnyClient, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_exchange, "BATCH_S", 0.0)
     go_on = trio.Event()
@@ -197,7 +191,7 @@ async def test_on_a_slow_line_a_batch_is_handed_over_before_it_is_full(
         assert await exchange.read_batch(lambda _: None, length=2) == ([], True)
 
 
-async def test_what_is_sent_is_what_was_asked_for(client: Client, origin: Origin) -> None:
+async def test_what_is_sent_is_what_was_asked_for(client: AnyClient, origin: Origin) -> None:
     url = origin.reply("/a?b=c", reply(b""))
     origin.reply("/a", reply(b""))
     await get(client, url, headers=(("X-Ü".replace("Ü", "U"), "é"), ("Accept-Encoding", "identity")))
@@ -205,27 +199,27 @@ async def test_what_is_sent_is_what_was_asked_for(client: Client, origin: Origin
     assert request.target == "/a?b=c"
     assert request.header("x-u") == "é".encode().decode("latin-1")
     assert request.header("accept-encoding") == "identity"
-    assert request.header("user-agent") == _client.USER_AGENT
+    assert request.header("user-agent") == _own.USER_AGENT
 
 
 # Connections.
 
 
-async def test_a_connection_is_used_again_if_the_users_client_keeps_it(keeping: Client, origin: Origin) -> None:
+async def test_a_connection_is_used_again_if_the_users_client_keeps_it(keeping: AnyClient, origin: Origin) -> None:
     url = origin.reply("/", reply(b"x" * 100_000))
     for _ in range(3):
         await get(keeping, url)
     assert origin.connections == 1
 
 
-async def test_what_follows_a_reply_is_never_taken_for_the_next_one(client: Client, origin: Origin) -> None:
+async def test_what_follows_a_reply_is_never_taken_for_the_next_one(client: AnyClient, origin: Origin) -> None:
     first = origin.reply("/one", reply(b"one"), reply(b"EVIL"))
     second = origin.reply("/two", reply(b"two"))
     assert await get(client, first) == b"one"
     assert await get(client, second) == b"two"
 
 
-async def test_a_small_body_that_nobody_reads_costs_no_connection(keeping: Client, origin: Origin) -> None:
+async def test_a_small_body_that_nobody_reads_costs_no_connection(keeping: AnyClient, origin: Origin) -> None:
     url = origin.reply("/", reply(b"moved", "Location: /b", status="302 Found"))
     for _ in range(3):
         async with ask(keeping, url):
@@ -234,7 +228,9 @@ async def test_a_small_body_that_nobody_reads_costs_no_connection(keeping: Clien
 
 
 @pytest.mark.parametrize("reads", [0, 1])
-async def test_a_body_that_is_left_half_way_closes_its_connection(client: Client, origin: Origin, reads: int) -> None:
+async def test_a_body_that_is_left_half_way_closes_its_connection(
+    client: AnyClient, origin: Origin, reads: int
+) -> None:
     url = origin.reply("/", reply(bytes(20_000_000)))
     async with ask(client, url) as exchange:
         for _ in range(reads):
@@ -242,7 +238,7 @@ async def test_a_body_that_is_left_half_way_closes_its_connection(client: Client
     await origin.wait_no_connections()
 
 
-async def test_an_exception_in_the_block_passes_and_closes_the_connection(client: Client, origin: Origin) -> None:
+async def test_an_exception_in_the_block_passes_and_closes_the_connection(client: AnyClient, origin: Origin) -> None:
     url = origin.reply("/", reply(bytes(20_000_000)))
     with pytest.raises(ZeroDivisionError):
         async with ask(client, url) as exchange:
@@ -251,13 +247,14 @@ async def test_an_exception_in_the_block_passes_and_closes_the_connection(client
     await origin.wait_no_connections()
 
 
+@pytest.mark.parametrize("library", LIBRARIES, indirect=True)
 async def test_a_client_of_our_own_keeps_no_connection(library: Any, origin: Origin) -> None:
     async with open_client(None) as client:
         await get(client, origin.reply("/", reply(b"")))
         await origin.wait_no_connections()
 
 
-async def test_a_kept_connection_that_has_died_is_replaced(keeping: Client, origin: Origin) -> None:
+async def test_a_kept_connection_that_has_died_is_replaced(keeping: AnyClient, origin: Origin) -> None:
     async def script(connection: Connection, _: Request) -> None:
         # The second request on the first connection finds it closed.
         if len(origin.requests) == 2:
@@ -271,7 +268,7 @@ async def test_a_kept_connection_that_has_died_is_replaced(keeping: Client, orig
     assert origin.connections == 2
 
 
-async def test_a_kept_connection_is_replaced_once(keeping: Client, origin: Origin) -> None:
+async def test_a_kept_connection_is_replaced_once(keeping: AnyClient, origin: Origin) -> None:
     async def script(connection: Connection, _: Request) -> None:
         await (connection.close() if len(origin.requests) > 1 else connection.send(reply(b"abc")))
 
@@ -282,7 +279,7 @@ async def test_a_kept_connection_is_replaced_once(keeping: Client, origin: Origi
     assert len(origin.requests) == 3
 
 
-async def test_many_exchanges_at_once_do_not_wait_for_each_other(client: Client, origin: Origin) -> None:
+async def test_many_exchanges_at_once_do_not_wait_for_each_other(client: AnyClient, origin: Origin) -> None:
     count = 150
     all_there = trio.Event()
 
@@ -299,7 +296,7 @@ async def test_many_exchanges_at_once_do_not_wait_for_each_other(client: Client,
     assert origin.connections == count
 
 
-async def test_cookies_of_one_exchange_do_not_go_along_with_the_next(client: Client, origin: Origin) -> None:
+async def test_cookies_of_one_exchange_do_not_go_along_with_the_next(client: AnyClient, origin: Origin) -> None:
     url = origin.reply("/", reply(b"", "Set-Cookie: a=b"))
     for _ in range(2):
         await get(client, url)
@@ -330,7 +327,7 @@ async def black_hole(host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[i
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows refuses a connection that finds the queue full")
-async def test_a_connection_that_is_not_answered_ends_in_time(client: Client) -> None:
+async def test_a_connection_that_is_not_answered_ends_in_time(client: AnyClient) -> None:
     async with black_hole() as port:
         with pytest.raises(DownloadTimeoutError, match=rf"no connection to 127\.0\.0\.1 port {port} within") as caught:
             await get(client, f"http://127.0.0.1:{port}/", connect_timeout_s=SOON)
@@ -338,7 +335,7 @@ async def test_a_connection_that_is_not_answered_ends_in_time(client: Client) ->
     assert caught.value.limit_s == SOON
 
 
-async def test_a_name_that_is_not_looked_up_ends_in_time(client: Client) -> None:
+async def test_a_name_that_is_not_looked_up_ends_in_time(client: AnyClient) -> None:
     class Silent(trio.abc.HostnameResolver):
         async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
             await trio.sleep_forever()
@@ -352,7 +349,7 @@ async def test_a_name_that_is_not_looked_up_ends_in_time(client: Client) -> None
 
 
 async def test_a_handshake_that_is_not_answered_ends_in_time_and_leaves_no_connection(
-    client: Client, origin: Origin
+    client: AnyClient, origin: Origin
 ) -> None:
     url = origin.url("/").replace("http:", "https:")
     with pytest.raises(DownloadTimeoutError, match="no end of the TLS handshake") as caught:
@@ -374,7 +371,7 @@ async def test_a_handshake_through_a_proxy_ends_in_time(library: Any, origin: Or
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 100 Continue\r\n\r\n"])
-async def test_a_header_that_does_not_end_ends_in_time(client: Client, origin: Origin, said: bytes) -> None:
+async def test_a_header_that_does_not_end_ends_in_time(client: AnyClient, origin: Origin, said: bytes) -> None:
     async def script(connection: Connection, _: Request) -> None:
         await connection.send(said)
         await connection.wait_closed()
@@ -387,7 +384,7 @@ async def test_a_header_that_does_not_end_ends_in_time(client: Client, origin: O
 
 
 @pytest.mark.parametrize("again", [b"x", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early\r\nLink: <a>\r\n\r\n"])
-async def test_a_header_that_never_stops_coming_ends_in_time(client: Client, origin: Origin, again: bytes) -> None:
+async def test_a_header_that_never_stops_coming_ends_in_time(client: AnyClient, origin: Origin, again: bytes) -> None:
     async def script(connection: Connection, _: Request) -> None:
         if again == b"x":
             await connection.send(b"HTTP/1.1 200 OK\r\nX: ")
@@ -401,7 +398,7 @@ async def test_a_header_that_never_stops_coming_ends_in_time(client: Client, ori
     await origin.wait_no_connections()
 
 
-async def test_a_body_that_stops_coming_ends_in_time(client: Client, origin: Origin) -> None:
+async def test_a_body_that_stops_coming_ends_in_time(client: AnyClient, origin: Origin) -> None:
     async def script(connection: Connection, _: Request) -> None:
         await connection.send(head("Content-Length: 10"), b"abc")
         await connection.wait_closed()
@@ -413,7 +410,7 @@ async def test_a_body_that_stops_coming_ends_in_time(client: Client, origin: Ori
     await origin.wait_no_connections()
 
 
-async def test_a_slow_body_that_does_come_may_take_longer_than_the_limit(client: Client, origin: Origin) -> None:
+async def test_a_slow_body_that_does_come_may_take_longer_than_the_limit(client: AnyClient, origin: Origin) -> None:
     async def script(connection: Connection, request: Request) -> None:
         await connection.send(head("Content-Length: 10"))
         for _ in range(10):
@@ -424,7 +421,7 @@ async def test_a_slow_body_that_does_come_may_take_longer_than_the_limit(client:
     assert await get(client, origin.url("/"), timeout_s=1.0) == b"x" * 10
 
 
-async def test_time_between_reads_does_not_count(client: Client, origin: Origin) -> None:
+async def test_time_between_reads_does_not_count(client: AnyClient, origin: Origin) -> None:
     url = origin.reply("/", reply(bytes(5_000_000)))
     async with ask(client, url, timeout_s=0.6) as exchange:
         await exchange.read_batch(lambda _: None, length=None)
@@ -456,7 +453,7 @@ async def test_a_pool_without_room_ends_in_time_and_says_so(library: Any, origin
                 await get(client, origin.url("/"), connect_timeout_s=SOON, timeout_s=SOON)
 
 
-async def test_a_body_that_comes_too_slowly_ends_in_time(client: Client, origin: Origin) -> None:
+async def test_a_body_that_comes_too_slowly_ends_in_time(client: AnyClient, origin: Origin) -> None:
     async def script(connection: Connection, _: Request) -> None:
         await connection.send(head("Content-Length: 1000000"))
         while True:
@@ -469,7 +466,7 @@ async def test_a_body_that_comes_too_slowly_ends_in_time(client: Client, origin:
     await origin.wait_no_connections()
 
 
-async def test_a_body_comes_no_faster_than_it_may(client: Client, origin: Origin) -> None:
+async def test_a_body_comes_no_faster_than_it_may(client: AnyClient, origin: Origin) -> None:
     limiter = RateLimit(1_000_000.0)
     url = origin.reply("/", reply(bytes(500_000)))
     started = trio.current_time()
@@ -483,7 +480,7 @@ async def test_a_body_comes_no_faster_than_it_may(client: Client, origin: Origin
 # What goes wrong, in our words.
 
 
-async def expect(client: Client, url: str, kind: type[TransferError], match: str) -> TransferError:
+async def expect(client: AnyClient, url: str, kind: type[TransferError], match: str) -> TransferError:
     with pytest.raises(kind, match=match) as caught:
         await get(client, url)
     assert type(caught.value) is kind
@@ -491,7 +488,7 @@ async def expect(client: Client, url: str, kind: type[TransferError], match: str
     return caught.value
 
 
-async def test_a_refused_connection_says_so(client: Client) -> None:
+async def test_a_refused_connection_says_so(client: AnyClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     error = await expect(client, f"http://127.0.0.1:{port}/", ConnectionFailedError, "nothing listens there")
@@ -509,7 +506,7 @@ async def test_a_proxy_that_refuses_is_named(library: Any) -> None:
             await expect(client, f"{scheme}://example.org/", ConnectionFailedError, match)
 
 
-async def test_several_addresses_that_refuse_are_one_error(client: Client) -> None:
+async def test_several_addresses_that_refuse_are_one_error(client: AnyClient) -> None:
     class Twice(trio.abc.HostnameResolver):
         async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> Any:
             await trio.lowlevel.checkpoint()
@@ -525,7 +522,7 @@ async def test_several_addresses_that_refuse_are_one_error(client: Client) -> No
     await expect(client, f"http://two.example:{port}/", ConnectionFailedError, "nothing listens there")
 
 
-async def test_an_unknown_name_says_so(client: Client) -> None:
+async def test_an_unknown_name_says_so(client: AnyClient) -> None:
     class Unknown(trio.abc.HostnameResolver):
         async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
             await trio.lowlevel.checkpoint()
@@ -540,20 +537,20 @@ async def test_an_unknown_name_says_so(client: Client) -> None:
     )
 
 
-async def test_a_certificate_for_another_name_says_so(client: Client, authority: trustme.CA) -> None:
+async def test_a_certificate_for_another_name_says_so(client: AnyClient, authority: trustme.CA) -> None:
     async with open_origin(tls=server_context(authority, "other.example")) as origin:
         await expect(client, origin.url("/"), ConnectionFailedError, "certificate was not accepted.*SSL_CERT_FILE")
         await origin.wait_no_connections()
 
 
-async def test_a_certificate_of_an_unknown_authority_says_so(client: Client) -> None:
+async def test_a_certificate_of_an_unknown_authority_says_so(client: AnyClient) -> None:
     async with open_origin(tls=server_context(trustme.CA())) as origin:
         error = await expect(client, origin.url("/"), ConnectionFailedError, "certificate was not accepted")
         assert isinstance(error, ConnectionFailedError)
         assert not error.may_pass
 
 
-async def test_https_asked_of_a_port_that_does_not_speak_it_says_so(client: Client, origin: Origin) -> None:
+async def test_https_asked_of_a_port_that_does_not_speak_it_says_so(client: AnyClient, origin: Origin) -> None:
     async def answer_anything(task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         async def handler(stream: trio.SocketStream) -> None:
             await stream.receive_some()
@@ -569,7 +566,7 @@ async def test_https_asked_of_a_port_that_does_not_speak_it_says_so(client: Clie
         nursery.cancel_scope.cancel()
 
 
-async def test_https_with_a_trusted_certificate_works(client: Client, authority: trustme.CA) -> None:
+async def test_https_with_a_trusted_certificate_works(client: AnyClient, authority: trustme.CA) -> None:
     async with open_origin(tls=server_context(authority)) as origin:
         assert await get(client, origin.reply("/", reply(b"abc" * 100_000))) == b"abc" * 100_000
 
@@ -585,11 +582,11 @@ async def test_https_with_a_trusted_certificate_works(client: Client, authority:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", UnusableReplyError, "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000, UnusableReplyError, "header of the reply is larger"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000, UnusableReplyError, "header of the reply is larger"),
-        (b"HTTP/1.1 " + b"200" * 100_000, UnusableReplyError, "header of the reply is larger"),
+        (b"HTTP/1.1 " + b"200" * 100_000, UnusableReplyError, "header of the reply is larger|not HTTP"),
     ],
 )
 async def test_a_reply_that_is_none_says_so(
-    client: Client, origin: Origin, said: bytes, kind: type[TransferError], match: str
+    client: AnyClient, origin: Origin, said: bytes, kind: type[TransferError], match: str
 ) -> None:
     await expect(client, origin.reply("/", said, close=True), kind, match)
     await origin.wait_no_connections()
@@ -603,12 +600,12 @@ async def test_a_header_that_is_too_large_for_http2_is_no_mistake_of_ours(librar
         await expect(client, "http://example.org/", UnusableReplyError, "header of the reply is larger")
 
 
-async def test_a_reset_before_the_reply_says_so(client: Client, origin: Origin) -> None:
+async def test_a_reset_before_the_reply_says_so(client: AnyClient, origin: Origin) -> None:
     origin.on("/", lambda connection, _: connection.reset())
     await expect(client, origin.url("/"), ConnectionFailedError, "before the reply was complete")
 
 
-async def test_a_body_that_ends_early_says_how_much_came(client: Client, origin: Origin) -> None:
+async def test_a_body_that_ends_early_says_how_much_came(client: AnyClient, origin: Origin) -> None:
     url = origin.reply("/", head("Content-Length: 10"), b"abc", close=True)
     with pytest.raises(IncompleteBodyError) as caught:
         async with ask(client, url) as exchange:
@@ -621,12 +618,12 @@ async def test_a_body_that_ends_early_says_how_much_came(client: Client, origin:
 @pytest.mark.parametrize(
     "said", [b"3\r\nabc\r\n", b"3\r\nabc\r\n0\r\n", b"3\r\nabcX", b"zzz\r\n", b"-1\r\n", b"3\r\nabcdef\r\n"]
 )
-async def test_broken_chunks_are_no_whole_body(client: Client, origin: Origin, said: bytes) -> None:
+async def test_broken_chunks_are_no_whole_body(client: AnyClient, origin: Origin, said: bytes) -> None:
     url = origin.reply("/", head("Transfer-Encoding: chunked"), said, close=True)
     await expect(client, url, IncompleteBodyError, "the body broke off")
 
 
-async def test_a_reset_in_the_body_says_how_much_came(client: Client, origin: Origin) -> None:
+async def test_a_reset_in_the_body_says_how_much_came(client: AnyClient, origin: Origin) -> None:
     read = trio.Event()
 
     async def script(connection: Connection, _: Request) -> None:
@@ -641,7 +638,9 @@ async def test_a_reset_in_the_body_says_how_much_came(client: Client, origin: Or
 
 
 @pytest.mark.parametrize("surplus", [b"and more", b"and more\r\n\r\n", b"\r\n"])
-async def test_what_follows_the_promised_length_spoils_nothing(client: Client, origin: Origin, surplus: bytes) -> None:
+async def test_what_follows_the_promised_length_spoils_nothing(
+    client: AnyClient, origin: Origin, surplus: bytes
+) -> None:
     url = origin.reply("/", reply(b"abc") + surplus)
     assert [await get(client, url) for _ in range(3)] == [b"abc"] * 3
 
@@ -650,7 +649,7 @@ async def test_what_follows_the_promised_length_spoils_nothing(client: Client, o
 
 
 @asynccontextmanager
-async def raising(library: Any, error: BaseException) -> AsyncGenerator[Client, None]:
+async def raising(library: Any, error: BaseException) -> AsyncGenerator[AnyClient, None]:
     async def handler(_: Any) -> Any:
         await trio.lowlevel.checkpoint()
         raise error
@@ -764,7 +763,7 @@ async def test_a_body_that_never_lets_go_is_left_all_the_same(library: Any) -> N
 # Cancellation.
 
 
-async def test_cancelled_while_connecting(client: Client) -> None:
+async def test_cancelled_while_connecting(client: AnyClient) -> None:
     async with black_hole() as port:
         with trio.move_on_after(SOON) as scope:
             await get(client, f"http://127.0.0.1:{port}/")
@@ -774,7 +773,7 @@ async def test_cancelled_while_connecting(client: Client) -> None:
 @pytest.mark.parametrize(
     "said", [b"", b"HTTP/1.1 200", head("Content-Length: 10"), head("Content-Length: 10") + b"abc"]
 )
-async def test_cancelled_while_waiting_the_connection_is_closed(client: Client, origin: Origin, said: bytes) -> None:
+async def test_cancelled_while_waiting_the_connection_is_closed(client: AnyClient, origin: Origin, said: bytes) -> None:
     async def script(connection: Connection, _: Request) -> None:
         await connection.send(said)
         await connection.wait_closed()
@@ -787,7 +786,7 @@ async def test_cancelled_while_waiting_the_connection_is_closed(client: Client, 
     await origin.wait_no_connections()
 
 
-async def test_cancelled_in_the_handshake_the_connection_is_closed(client: Client, origin: Origin) -> None:
+async def test_cancelled_in_the_handshake_the_connection_is_closed(client: AnyClient, origin: Origin) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(get, client, origin.url("/").replace("http:", "https:"))
         await origin.wait_connections(1)
@@ -966,15 +965,16 @@ async def test_the_continuation_is_preferred_and_not_demanded(monkeypatch: pytes
     import httpx2
 
     assert load_library() is httpx2
-    monkeypatch.setattr(_client, "LIBRARIES", ("no_such_library_anywhere", "httpx"))
+    monkeypatch.setattr(_own, "LIBRARIES", ("no_such_library_anywhere", "httpx"))
     assert load_library() is httpx
 
 
 # Secrets.
 
 
+@pytest.mark.parametrize("library", LIBRARIES, indirect=True)
 async def test_secrets_of_an_address_are_not_logged(
-    client: Client, library: Any, origin: Origin, caplog: pytest.LogCaptureFixture
+    client: AnyClient, library: Any, origin: Origin, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     url = origin.reply("/", reply(b""))
@@ -984,7 +984,7 @@ async def test_secrets_of_an_address_are_not_logged(
 
 
 async def test_what_others_log_with_the_library_is_left_alone(
-    client: Client, library: Any, origin: Origin, caplog: pytest.LogCaptureFixture
+    client: AnyClient, library: Any, origin: Origin, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     async with library.AsyncClient() as theirs:
@@ -992,7 +992,7 @@ async def test_what_others_log_with_the_library_is_left_alone(
     assert "token=visible" in caplog.text
 
 
-async def test_secrets_of_an_address_are_in_no_message(client: Client) -> None:
+async def test_secrets_of_an_address_are_in_no_message(client: AnyClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectionFailedError) as caught:

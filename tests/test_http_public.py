@@ -17,9 +17,10 @@ import trio
 import trustme
 
 from tests.test_client import PATIENT, SOON, black_hole, read_all, server_context
+from tests.ways import WAYS, take_way
 from trio_dlm._errors import ConnectionFailedError, DownloadTimeoutError, UnusableReplyError
-from trio_dlm.downloaders.http.client import _client, _resolving
-from trio_dlm.downloaders.http.client._client import Client, load_library, open_client
+from trio_dlm.downloaders.http.client import _resolving
+from trio_dlm.downloaders.http.client._client import AnyClient, open_client
 from trio_dlm.downloaders.http.rules._address import parse_address
 from trio_dlm.downloaders.http.rules._destinations import AnyAddress, problem_of
 from trio_dlm.testing.origin import Connection, Origin, Request, open_origin, reply
@@ -37,14 +38,13 @@ def _trusted(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory, mo
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
 
 
-@pytest.fixture(params=["httpx", "httpx2"])
+@pytest.fixture(params=WAYS)
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(_client, "LIBRARIES", (request.param,))
-    return load_library()
+    return take_way(request.param, monkeypatch)
 
 
 @pytest.fixture
-async def client(library: Any) -> AsyncGenerator[Client, None]:
+async def client(library: Any) -> AsyncGenerator[AnyClient, None]:
     async with open_client(None) as opened:
         yield opened
 
@@ -94,7 +94,7 @@ class Names(trio.abc.HostnameResolver):
 
 
 async def get(
-    client: Client,
+    client: AnyClient,
     url: str,
     *,
     headers: tuple[tuple[str, str], ...] = (),
@@ -134,20 +134,22 @@ def at(origin: Origin, name: str = "public.example", path: str = "/") -> str:
     "host",
     ["127.0.0.1", "127.1", "0x7f.1", "0x7f000001", "2130706433", "017700000001", "[::1]", "[::ffff:127.0.0.1]"],
 )
-async def test_an_address_that_is_not_public_is_never_connected_to(client: Client, origin: Origin, host: str) -> None:
+async def test_an_address_that_is_not_public_is_never_connected_to(
+    client: AnyClient, origin: Origin, host: str
+) -> None:
     with refused(r"(is|is at .*,) a(n address| loopback).*not connected to; allow_private_addresses=True permits"):
         await get(client, at(origin, host))
     assert origin.connections == 0
 
 
-async def test_a_name_at_such_an_address_is_refused_with_that_address(client: Client, origin: Origin) -> None:
+async def test_a_name_at_such_an_address_is_refused_with_that_address(client: AnyClient, origin: Origin) -> None:
     Names(["127.0.0.1", "10.0.0.7"])
     with refused(r"internal\.example is at 127\.0\.0\.1, a loopback address"):
         await get(client, at(origin, "internal.example"))
     assert origin.connections == 0
 
 
-async def test_no_more_than_one_address_is_told(client: Client, origin: Origin) -> None:
+async def test_no_more_than_one_address_is_told(client: AnyClient, origin: Origin) -> None:
     Names(["10.0.0.7", "192.168.1.1"])
     with pytest.raises(ConnectionFailedError) as caught:
         await get(client, at(origin, "internal.example"))
@@ -159,7 +161,7 @@ async def test_no_more_than_one_address_is_told(client: Client, origin: Origin) 
 
 
 @loopback_is_public
-async def test_a_request_goes_to_the_address_with_the_name_of_its_host(client: Client, origin: Origin) -> None:
+async def test_a_request_goes_to_the_address_with_the_name_of_its_host(client: AnyClient, origin: Origin) -> None:
     Names(["127.0.0.1"])
     origin.reply("/a", reply(b"abc"))
     assert await get(client, at(origin, path="/a?b=c"), headers=(("X-Mine", "1"),)) == b"abc"
@@ -170,13 +172,13 @@ async def test_a_request_goes_to_the_address_with_the_name_of_its_host(client: C
 
 
 @loopback_is_public
-async def test_an_address_is_its_own_name(client: Client, origin: Origin) -> None:
+async def test_an_address_is_its_own_name(client: AnyClient, origin: Origin) -> None:
     assert await get(client, origin.reply("/", reply(b"abc"))) == b"abc"
     assert origin.requests[0].header("host") == at(origin, "127.0.0.1").split("/")[2]
 
 
 @loopback_is_public
-async def test_the_address_that_was_checked_is_connected_to_and_no_other(client: Client, origin: Origin) -> None:
+async def test_the_address_that_was_checked_is_connected_to_and_no_other(client: AnyClient, origin: Origin) -> None:
     # The second answer is a trap: nobody asks for it.
     names = Names(["127.0.0.1"], ["10.0.0.7"])
     origin.reply("/", reply(b"abc"))
@@ -185,14 +187,14 @@ async def test_the_address_that_was_checked_is_connected_to_and_no_other(client:
 
 
 @loopback_is_public
-async def test_of_several_addresses_the_public_ones_are_used(client: Client, origin: Origin) -> None:
+async def test_of_several_addresses_the_public_ones_are_used(client: AnyClient, origin: Origin) -> None:
     Names(["10.0.0.7", "fd00::1", "127.0.0.1"])
     origin.reply("/", reply(b"abc"))
     assert await get(client, at(origin)) == b"abc"
 
 
 @loopback_is_public
-async def test_the_addresses_are_tried_in_turn(client: Client, origin: Origin) -> None:
+async def test_the_addresses_are_tried_in_turn(client: AnyClient, origin: Origin) -> None:
     Names(["127.0.0.2", "127.0.0.3", "127.0.0.1"])
     origin.reply("/", reply(b"abc"))
     assert await get(client, at(origin)) == b"abc"
@@ -200,7 +202,7 @@ async def test_the_addresses_are_tried_in_turn(client: Client, origin: Origin) -
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Windows refuses a connection that finds the queue full")
 @loopback_is_public
-async def test_an_address_that_does_not_answer_leaves_time_for_the_next(client: Client, origin: Origin) -> None:
+async def test_an_address_that_does_not_answer_leaves_time_for_the_next(client: AnyClient, origin: Origin) -> None:
     Names(["127.0.0.2", "127.0.0.1"])
     origin.reply("/", reply(b"abc"))
     async with black_hole("127.0.0.2", int(at(origin).split(":")[2].strip("/"))):
@@ -209,7 +211,7 @@ async def test_an_address_that_does_not_answer_leaves_time_for_the_next(client: 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="Windows refuses a connection that finds the queue full")
 @loopback_is_public
-async def test_all_addresses_together_have_one_limit_of_time(client: Client) -> None:
+async def test_all_addresses_together_have_one_limit_of_time(client: AnyClient) -> None:
     Names(["127.0.0.1"] * 3 + ["127.0.0.2"])
     async with black_hole() as port, black_hole("127.0.0.2", port):
         started = trio.current_time()
@@ -219,14 +221,14 @@ async def test_all_addresses_together_have_one_limit_of_time(client: Client) -> 
 
 
 @loopback_is_public
-async def test_very_many_addresses_are_not_tried(client: Client, origin: Origin) -> None:
+async def test_very_many_addresses_are_not_tried(client: AnyClient, origin: Origin) -> None:
     Names([f"127.0.0.{number}" for number in range(2, 12)] + ["127.0.0.1"])
     with refused("nothing listens there", may_pass=True):
         await get(client, at(origin))
 
 
 @loopback_is_public
-async def test_an_address_that_was_reached_is_the_last_one_tried(client: Client, origin: Origin) -> None:
+async def test_an_address_that_was_reached_is_the_last_one_tried(client: AnyClient, origin: Origin) -> None:
     Names(["127.0.0.1", "127.0.0.2"])
     origin.on("/", lambda connection, _: connection.reset())
     with refused("before the reply was complete", may_pass=True):
@@ -235,7 +237,7 @@ async def test_an_address_that_was_reached_is_the_last_one_tried(client: Client,
 
 
 @loopback_is_public
-async def test_a_reply_that_is_none_says_so(client: Client, origin: Origin) -> None:
+async def test_a_reply_that_is_none_says_so(client: AnyClient, origin: Origin) -> None:
     with pytest.raises(UnusableReplyError, match="not HTTP"):
         await get(client, origin.reply("/", b"220 smtp.example ESMTP\r\n\r\n", close=True))
 
@@ -243,7 +245,7 @@ async def test_a_reply_that_is_none_says_so(client: Client, origin: Origin) -> N
 # The look-up.
 
 
-async def test_a_name_that_is_not_looked_up_ends_in_time(client: Client) -> None:
+async def test_a_name_that_is_not_looked_up_ends_in_time(client: AnyClient) -> None:
     class Silent(Names):
         async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
             await trio.sleep_forever()
@@ -254,7 +256,7 @@ async def test_a_name_that_is_not_looked_up_ends_in_time(client: Client) -> None
     assert caught.value.option == "connect_timeout_s"
 
 
-async def test_an_unknown_name_says_so(client: Client) -> None:
+async def test_an_unknown_name_says_so(client: AnyClient) -> None:
     class Unknown(Names):
         async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
             await trio.lowlevel.checkpoint()
@@ -269,7 +271,7 @@ async def test_an_unknown_name_says_so(client: Client) -> None:
 
 
 @loopback_is_public
-async def test_the_certificate_is_that_of_the_name(client: Client, authority: trustme.CA) -> None:
+async def test_the_certificate_is_that_of_the_name(client: AnyClient, authority: trustme.CA) -> None:
     Names(["127.0.0.1"])
     context = server_context(authority, "public.example")
     names: list[str | None] = []
@@ -286,14 +288,14 @@ async def test_the_certificate_is_that_of_the_name(client: Client, authority: tr
 
 
 @loopback_is_public
-async def test_an_address_may_have_a_certificate_of_its_own(client: Client, authority: trustme.CA) -> None:
+async def test_an_address_may_have_a_certificate_of_its_own(client: AnyClient, authority: trustme.CA) -> None:
     async with open_origin(tls=server_context(authority, "127.0.0.1")) as origin:
         assert await get(client, origin.reply("/", reply(b"abc"))) == b"abc"
 
 
 @loopback_is_public
 async def test_a_handshake_that_is_not_answered_ends_in_time_and_leaves_no_connection(
-    client: Client, origin: Origin
+    client: AnyClient, origin: Origin
 ) -> None:
     Names(["127.0.0.1", "127.0.0.2"])
     url = at(origin).replace("http:", "https:")

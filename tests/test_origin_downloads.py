@@ -8,8 +8,8 @@ import pytest
 import trio
 
 import trio_dlm
+from tests.ways import WAYS, take_way
 from trio_dlm import DownloadFailedError, StalledError
-from trio_dlm.downloaders.http.client import _client
 from trio_dlm.testing.machine._schedule import Tape
 from trio_dlm.testing.origin import Connection, Origin, Request, head, open_memory_origin, reply
 from trio_dlm.testing.world import memory_network, run_in_virtual_world
@@ -17,9 +17,9 @@ from trio_dlm.testing.world import memory_network, run_in_virtual_world
 BODY = bytes(range(256)) * 1000
 
 
-@pytest.fixture(autouse=True, params=["httpx", "httpx2"])
+@pytest.fixture(autouse=True, params=WAYS)
 def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(_client, "LIBRARIES", (request.param,))
+    take_way(request.param, monkeypatch)
     return str(request.param)
 
 

@@ -30,6 +30,7 @@ import trio.lowlevel
 import trustme
 
 import trio_dlm
+from tests.ways import WAYS, take_way
 from trio_dlm import DownloadFailedError, DownloadOptions, DownloadRequest, DownloadStatus
 from trio_dlm.downloaders.disk._storage import Places
 from trio_dlm.downloaders.http import _downloader
@@ -822,9 +823,9 @@ def test_what_is_fetched_in_segments_there_is_fetched_by_several_connections() -
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("library", _client.LIBRARIES)
+@pytest.mark.parametrize("library", WAYS)
 def test_both_client_libraries_keep_every_promise(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_client, "LIBRARIES", (library,))
+    take_way(library, monkeypatch)
     torture(downloading(), body=BODY, leftovers=KEPT)
 
 

@@ -59,7 +59,7 @@ from .downloaders._protocol import (
 
 if TYPE_CHECKING:
     from .downloaders._auto import AutoDownloader
-    from .downloaders.http import HttpDownloader, RemoteFile
+    from .downloaders.http import HttpDownloader, RemoteFile, TrioTransport
     from .downloaders.ytdlp import (
         MediaEntry,
         MediaError,
@@ -133,6 +133,7 @@ __all__ = [
     "TooSlowError",
     "TransferError",
     "TrioDlmError",
+    "TrioTransport",
     "UncollectedFailuresError",
     "UnknownTaskError",
     "UnsupportedBackendError",
@@ -153,7 +154,7 @@ if not TYPE_CHECKING:  # A type checker would take it to mean that every name ex
 
     def __getattr__(name: str) -> object:
         # Imported when it is first asked for: programs that bring their own downloaders do not pay for an HTTP client.
-        if name in ("HttpDownloader", "RemoteFile"):
+        if name in ("HttpDownloader", "RemoteFile", "TrioTransport"):
             from .downloaders import http
 
             return getattr(http, name)

@@ -18,7 +18,7 @@ from typing import Final, final
 
 from ..._options import DownloadOptions
 from ..._rate import RateLimit
-from .client._client import Client
+from .client._client import AnyClient
 from .client._exchange import Exchange
 from .rules._address import Address, Origin
 from .rules._asking import Ask, request_headers
@@ -66,7 +66,7 @@ class Asker:
     """
 
     def __init__(
-        self, client: Client, options: DownloadOptions, named: Mapping[Origin, str | None], rate_limit: RateLimit
+        self, client: AnyClient, options: DownloadOptions, named: Mapping[Origin, str | None], rate_limit: RateLimit
     ) -> None:
         self._client = client
         self._options = options

@@ -28,7 +28,7 @@ from ..disk._hops import Hops
 from ..disk._names import check_filename
 from ._probing import RemoteFile, probe
 from ._transfer import transfer
-from .client._client import Client, open_client
+from .client._client import AnyClient, open_client
 from .client._client_settings import ClientSettings
 from .rules._address import Address, parse_address
 from .rules._asking import check_request_headers
@@ -58,9 +58,9 @@ class HttpDownloader:
     Args:
         client: an ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` with whatever it was given: proxy, certificates,
             auth, cookies, hooks, HTTP/2.  Its limits of time and its redirects are not used; its pool should have room
-            for ``connections`` of every download that runs at once.  It stays yours to close.  Left alone, a client of
-            the downloader's own, without cookies and with a connection for every request, which heeds the proxy
-            variables of the environment and ``SSL_CERT_FILE``.
+            for ``connections`` of every download that runs at once.  It stays yours to close.  Left alone, connections
+            of the downloader's own (those of :class:`TrioTransport`), without cookies; where the environment names a
+            proxy, a client of the library's that asks it.  ``SSL_CERT_FILE`` is heeded.
         proxy: for the client of its own: the address of a proxy for all requests, in place of those that the
             environment names.
         http2: for the client of its own: speak HTTP/2 with servers that offer it (takes the package ``h2``).
@@ -88,7 +88,7 @@ class HttpDownloader:
         if self._defaults.filename is not None:
             check_filename(self._defaults.filename)
         check_request_headers(self._defaults.headers)
-        self._client: Client | None = None
+        self._client: AnyClient | None = None
         self._limiter = trio.CapacityLimiter(_MAX_FILE_THREADS)
         self._hops = Hops(self._limiter)
         self._budget = HostBudget(trio.current_time)
@@ -190,7 +190,7 @@ class HttpDownloader:
         (address, *_), options = self._check(url, DownloadOptions(**fields))
         return await probe(address, url=url, options=options, client=client)
 
-    def _opened(self) -> Client:
+    def _opened(self) -> AnyClient:
         if self._client is None:
             raise RuntimeError(
                 "this HttpDownloader is not open; use it within `async with HttpDownloader() as downloader:`"

@@ -15,7 +15,7 @@ from ..._errors import HttpStatusError, UnusableReplyError
 from ..._options import DownloadOptions
 from ..._rate import RateLimit
 from ._asker import Asker, Source
-from .client._client import Client
+from .client._client import AnyClient
 from .client._exchange import Exchange
 from .rules._address import Address
 from .rules._asking import FROM_THE_START, WHOLE
@@ -58,7 +58,7 @@ class RemoteFile:
     http_version: str
 
 
-async def probe(address: Address, *, url: str, options: DownloadOptions, client: Client) -> RemoteFile:
+async def probe(address: Address, *, url: str, options: DownloadOptions, client: AnyClient) -> RemoteFile:
     """Ask for *address* and say what is there.
 
     Raises:

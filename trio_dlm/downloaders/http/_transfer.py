@@ -47,7 +47,7 @@ from ._errand import Errand
 from ._finishing import finish, reuse
 from ._receiving import Receiver
 from ._target import Target
-from .client._client import Client
+from .client._client import AnyClient
 from .client._exchange import Exchange
 from .rules._address import Address
 from .rules._asking import FROM_THE_START, WHOLE, Ask
@@ -81,7 +81,7 @@ async def transfer(
     *,
     options: DownloadOptions,
     directory: Path,
-    client: Client,
+    client: AnyClient,
     budget: HostBudget,
     limiter: trio.CapacityLimiter,
     hops: Hops,

@@ -14,11 +14,11 @@ Rules that hold here:
 from __future__ import annotations
 
 import contextlib
-import importlib
 import importlib.util
 import logging
 import ssl
 import sys
+import urllib.request
 from collections.abc import AsyncGenerator, Sequence
 from contextvars import ContextVar
 from functools import partial
@@ -27,32 +27,45 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 import trio
 
-from ...._errors import ConnectionFailedError, DownloadTimeoutError, HttpClientError, TransferError, UnusableReplyError
+from ...._errors import ConnectionFailedError, HttpClientError, TransferError, UnusableReplyError
 from ...._rate import RateLimit
 from ...._urls import redact_url
 from ..rules._address import Address
-from ..rules._destinations import AnyAddress
 from ..rules._head import ReplyHead
 from ..rules._pace import Pace
 from ._client_settings import DEFAULT_SETTINGS, ClientSettings
 from ._exchange import BATCH_BYTES, BATCH_S, Exchange
 from ._faults import errors_below
-from ._resolving import look_up_public
-from ._waits import Route, Waits
+from ._own import LIBRARIES, USER_AGENT, OwnClient, load_library
+from ._public import send_to_public
+from ._waits import Waits
 
 if TYPE_CHECKING:
     # Either will do; flake8-async would have everybody use the second.
+    from httpx import AsyncBaseTransport as HttpxTransport  # noqa: ASYNC127
     from httpx import AsyncClient as HttpxClient  # noqa: ASYNC127
+    from httpx2 import AsyncBaseTransport as Httpx2Transport
     from httpx2 import AsyncClient as Httpx2Client
 
     AnyAsyncClient: TypeAlias = HttpxClient | Httpx2Client
 
-__all__ = ["BATCH_BYTES", "BATCH_S", "LIBRARIES", "Client", "ClientSettings", "Exchange", "open_client"]
+    class AnyAsyncTransport(HttpxTransport, Httpx2Transport):  # type: ignore[misc]
+        """Each library has a class of its own, and asks for no more than the methods."""
 
-# The names of the libraries, the preferred one first.
-LIBRARIES: Final = ("httpx2", "httpx")
+else:
+    AnyAsyncTransport = object
 
-USER_AGENT: Final = "trio-dlm"
+__all__ = [
+    "BATCH_BYTES",
+    "BATCH_S",
+    "LIBRARIES",
+    "AnyAsyncTransport",
+    "AnyClient",
+    "Client",
+    "ClientSettings",
+    "Exchange",
+    "open_client",
+]
 
 # Closing only tells the kernel: TLS is closed without waiting for the other side.  This limit is for what cannot
 # happen.
@@ -67,8 +80,10 @@ _in_exchange: ContextVar[bool] = ContextVar("trio_dlm.in_exchange", default=Fals
 @contextlib.asynccontextmanager
 async def open_client(
     client: AnyAsyncClient | None, settings: ClientSettings = DEFAULT_SETTINGS
-) -> AsyncGenerator[Client, None]:
-    """Open what exchanges are made with: *client*, which stays its owner's to close, or one of our own.
+) -> AsyncGenerator[Client | OwnClient, None]:
+    """Open what exchanges are made with: *client*, which stays its owner's to close, or connections of our own.
+
+    Where a proxy or HTTP/2 is wanted, that is a client of the library's, made here.
 
     Making one loads the certificates of all authorities, which takes a tenth of a second of processor time, so it is
     done in a thread.  Leaving the block closes it and every connection of it.
@@ -84,6 +99,10 @@ async def open_client(
     if client is not None:
         yield Client(client, library_of(client))
         return
+    if not (settings.proxy or settings.http2 or _has_proxies()):
+        async with OwnClient(settings) as own:
+            yield own
+        return
     library, made = await trio.to_thread.run_sync(make_clients, settings, limiter=trio.CapacityLimiter(1))
     try:
         yield Client(made[0], library, for_public=made[-1])
@@ -91,6 +110,11 @@ async def open_client(
         for each in made:
             with trio.move_on_after(_CLOSE_S, shield=True):
                 await each.aclose()
+
+
+def _has_proxies() -> bool:
+    """Whether the environment names a proxy, for some address at least."""
+    return any(scheme in ("http", "https", "all") for scheme in urllib.request.getproxies())
 
 
 def library_of(client: object) -> Any:
@@ -104,15 +128,6 @@ def library_of(client: object) -> Any:
         if library is not None and isinstance(client, library.AsyncClient):
             return library
     raise TypeError(f"client is an httpx.AsyncClient or an httpx2.AsyncClient, got {type(client).__name__}")
-
-
-def load_library() -> Any:
-    """Import the first of :data:`LIBRARIES` that is installed."""
-    *preferred, last = LIBRARIES
-    for name in preferred:
-        with contextlib.suppress(ImportError):
-            return importlib.import_module(name)
-    return importlib.import_module(last)
 
 
 def make_clients(settings: ClientSettings) -> tuple[Any, list[Any]]:
@@ -253,33 +268,19 @@ class Client:
         connect_timeout_s: float,
         timeout_s: float,
     ) -> Any:
-        """Send a request to a public address of its host: the first one, in their order, that can be connected to."""
-        client = self._for_public
-        ready_by = trio.current_time() + connect_timeout_s
-        waits = Waits(to, connect_timeout_s=connect_timeout_s, timeout_s=timeout_s)
-        addresses = await self._look_up(to, waits)
-        while True:
-            now = trio.current_time()
-            # A part of the time for each, so that one that does not answer leaves some for the others.
-            route = Route(addresses.pop(0), now + (ready_by - now) / (len(addresses) + 1), ready_by)
-            waits = Waits(to, connect_timeout_s=connect_timeout_s, timeout_s=timeout_s, route=route)
-            try:
-                response = await self._send_once(client, to, headers, waits, is_named=is_named)
-            except (ConnectionFailedError, DownloadTimeoutError):
-                if not addresses or not waits.is_fresh or waits.has_connected:
-                    raise
-                continue
-            if waits.has_connected:
-                return response
-            with trio.move_on_after(_CLOSE_S, shield=True):
-                await self._close(response, response.aiter_raw())
-            raise waits.unreported()
+        """Send a request to a public address of its host."""
 
-    async def _look_up(self, to: Address, waits: Waits) -> list[AnyAddress]:
-        waits.begin_look_up()
-        with waits.scope, errors_below(self._library.__name__, waits.describe):
-            return await look_up_public(to)
-        raise waits.timeout()
+        async def send(waits: Waits) -> Any:
+            return await self._send_once(self._for_public, to, headers, waits, is_named=is_named)
+
+        response, waits = await send_to_public(
+            to, connect_timeout_s=connect_timeout_s, timeout_s=timeout_s, library=self._library.__name__, send=send
+        )
+        if waits.has_connected:
+            return response
+        with trio.move_on_after(_CLOSE_S, shield=True):
+            await self._close(response, response.aiter_raw())
+        raise waits.unreported()
 
     async def _send_once(
         self, client: Any, to: Address, headers: Sequence[tuple[str, str]], waits: Waits, *, is_named: bool
@@ -357,6 +358,10 @@ def _head_of(to: Address, response: Any) -> ReplyHead:
         version=response.http_version,
         fields=tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers.raw),
     )
+
+
+AnyClient: TypeAlias = Client | OwnClient
+"""What exchanges are made with."""
 
 
 @final

@@ -34,6 +34,7 @@ from ...._errors import (
 )
 from ...._urls import redact_url
 from ..rules._address import Address, shorten
+from ..transport._problems import MalformedReplyError, RemoteProtocolError
 
 __all__ = ["Stage", "before_body", "errors_below", "in_body"]
 
@@ -112,7 +113,7 @@ def before_body(
         )
     if "RemoteProtocolError" in kinds:
         # What is not HTTP comes from a parser; without one the connection ended before the header did.
-        if _find(exc, lambda each: _package(each) in _PARSERS) is not None:
+        if _find(exc, _is_a_parsers) is not None:
             advice = "check the URL's scheme and port"
             return UnusableReplyError(url=url, problem=f"the reply is not HTTP ({text})", advice=advice, may_pass=True)
         text = "the server closed it"
@@ -139,9 +140,9 @@ def in_body(
         )
     if "RemoteProtocolError" in kinds:
         problem = "the body broke off"
-        parser = _find(exc, lambda each: _package(each) == "h11")
-        # Where a length was promised, h11 knows but one way to break off, and repeats the figures.
-        if expected_bytes is None or parser is None:
+        parser = _find(exc, lambda each: _package(each) == "h11" or type(each) is MalformedReplyError)
+        # Where a length was promised there is but one way to break off, and its figures are in the message.
+        if expected_bytes is None or (parser is None and not isinstance(exc, RemoteProtocolError)):
             problem += f" ({_text_of(exc)})"
         return IncompleteBodyError(
             url=url,
@@ -184,7 +185,13 @@ def _no_connection(exc: Exception, address: Address, place: str) -> TransferErro
     return ConnectionFailedError(url=url, problem=f"no connection to {place} ({_text_of(exc)})")
 
 
+def _is_a_parsers(exc: BaseException) -> bool:
+    return _package(exc) in _PARSERS or type(exc) is MalformedReplyError
+
+
 def _is_oversized(exc: BaseException) -> bool:
+    if isinstance(exc, MalformedReplyError):
+        return exc.is_oversized
     # With h2 the library takes it for a mistake of our own.
     return getattr(exc, "error_status_hint", None) == _TOO_LARGE or (
         _package(exc) == "h2" and type(exc).__name__ == "DenialOfServiceError"

@@ -1,0 +1,225 @@
+"""One connection: a request, its reply, the body, and whether another request may follow.
+
+Rules that hold here:
+
+- a connection is used again only if the reply ended where it said, with nothing behind it, and nobody was interrupted
+  in between: everything else closes it;
+- after the header the bytes of a body whose length is known are counted and not parsed;
+- no more is read than belongs to the reply, so that a body may be moved past this room, and counted here afterwards.
+
+Source:
+    RFC 9112 sections 6.3, 9.3 and 9.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, final
+
+from ._connecting import Trace
+from ._link import RECEIVE_BYTES, Link
+from ._problems import RemoteProtocolError, WriteError
+from ._reply_head import Framing, Head, ReplyParser
+from ._request_head import WireRequest, encode_head, framing_of
+
+__all__ = ["Connection"]
+
+# No await stands between filling it and emptying it.
+_shared: Final = memoryview(bytearray(RECEIVE_BYTES))
+
+
+@final
+class Connection:
+    """A link on which requests go out one after the other.
+
+    Attributes:
+        link: what it goes over.
+        idle_since: when its last reply ended, on the clock of its pool.
+        has_answered: bytes of the present reply have come.
+    """
+
+    __slots__ = ("_head", "_is_busy", "_left", "_parser", "has_answered", "idle_since", "link")
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.idle_since = 0.0
+        self.has_answered = False
+        self._is_busy = False
+        self._parser = ReplyParser()
+        self._head: Head | None = None
+        # Of a body whose length is known: what has not been read from the link.
+        self._left = 0
+
+    @property
+    def head(self) -> Head:
+        """The header of the present reply, which has come."""
+        assert self._head is not None
+        return self._head
+
+    @property
+    def trailers(self) -> Sequence[tuple[bytes, bytes]]:
+        """The fields behind a body in chunks, once it has ended."""
+        return self._parser.trailers
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether the present reply has ended, and another request may follow."""
+        head = self._head
+        return head is not None and head.keep_alive and self.has_ended and not self._parser.has_surplus
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all of the present reply was taken."""
+        return self._parser.is_done and not self._parser.pieces
+
+    async def request(self, request: WireRequest, trace: Trace) -> Head:
+        """Send *request*, and return the header of its reply.
+
+        Cancelling it leaves the connection of no use.
+
+        Raises:
+            LocalProtocolError: it cannot be sent.
+            WriteError, ReadError, RemoteProtocolError: the connection broke.
+            MalformedReplyError: what comes is no reply.
+        """
+        data = encode_head(request)
+        self._begin(request)
+        await trace("http11.send_request_headers.started", {})
+        try:
+            await self._send(data, request)
+        except OSError as exc:
+            # A server may have refused it before it had all of it, and have closed.
+            if request.body == ():
+                raise WriteError(f"the connection broke while the request was sent ({exc.strerror or exc})") from exc
+        await trace("http11.receive_response_headers.started", {})
+        head = await self._read_head()
+        await trace("http11.receive_response_headers.complete", {})
+        return head
+
+    def _begin(self, request: WireRequest) -> None:
+        assert not self._is_busy, "one request at a time"
+        self._is_busy = True
+        self.has_answered = False
+        self._head = None
+        self._parser = ReplyParser(is_head=request.method == b"HEAD")
+
+    async def _send(self, data: bytes, request: WireRequest) -> None:
+        length = framing_of(request.fields)
+        if isinstance(request.body, Sequence) and length is not None:
+            # One piece: a small request is one packet.
+            await self.link.write(b"".join([data, *request.body]))
+            return
+        await self.link.write(data)
+        if isinstance(request.body, Sequence):
+            for chunk in request.body:
+                await self._send_chunk(chunk, in_chunks=length is None)
+        else:
+            async for chunk in request.body:
+                await self._send_chunk(chunk, in_chunks=length is None)
+        if length is None:
+            await self.link.write(b"0\r\n\r\n")
+
+    async def _send_chunk(self, chunk: bytes, *, in_chunks: bool) -> None:
+        if chunk:
+            await self.link.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if in_chunks else chunk)
+
+    async def _read_head(self) -> Head:
+        parser, link = self._parser, self.link
+        if link.can_move and not link.is_secure:
+            # An answer is never there yet.
+            await link.wire.wait_readable()
+        while parser.head is None:
+            size = await link.read(_shared)
+            if not size:
+                what = "in the middle of the header" if self.has_answered else "without a reply"
+                raise RemoteProtocolError(f"the server closed the connection {what}")
+            self.has_answered = True
+            parser.feed(_shared[:size])
+        self._head = head = parser.head
+        if head.framing is Framing.LENGTH:
+            assert head.length is not None
+            self._left = head.length - sum(map(len, parser.pieces))
+        return head
+
+    async def read(self) -> bytes:
+        """Return more of the body; nothing at its end.
+
+        Cancelling it loses nothing that was read.
+
+        Raises:
+            ReadError, RemoteProtocolError: the connection broke, or ended before the body.
+            MalformedReplyError: the body is not framed as it has to be.
+        """
+        parser = self._parser
+        if parser.pieces:
+            return self._take_pieces()
+        parser.check()
+        if parser.is_done:
+            return b""
+        if self.head.framing is Framing.LENGTH:
+            return await self._read_counted()
+        while not parser.pieces and not parser.is_done:
+            size = await self.link.read(_shared)
+            if not size:
+                return self._end_of_link()
+            parser.feed(_shared[:size])
+            if not parser.pieces:
+                parser.check()
+        return self._take_pieces()
+
+    def _take_pieces(self) -> bytes:
+        pieces = self._parser.pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return data
+
+    async def _read_counted(self) -> bytes:
+        if not self._left:
+            self._parser.is_done = True
+            return b""
+        size = await self.link.read(_shared[: min(self._left, RECEIVE_BYTES)])
+        if not size:
+            return self._end_of_link()
+        self.moved(size)
+        return bytes(_shared[:size])
+
+    def _end_of_link(self) -> bytes:
+        head = self.head
+        if head.framing is Framing.CLOSE:
+            self._parser.is_done = True
+            return b""
+        if head.framing is Framing.LENGTH:
+            raise RemoteProtocolError(
+                f"the server closed the connection after {(head.length or 0) - self._left} of {head.length} bytes"
+            )
+        raise RemoteProtocolError("the server closed the connection in the middle of a chunk")
+
+    # For whoever moves a body past this room.
+
+    @property
+    def left(self) -> int | None:
+        """How many bytes of the body are still to be read from the link; None if they cannot be counted.
+
+        What :meth:`read` gives without waiting comes before them.
+        """
+        head = self._head
+        return self._left if head is not None and head.framing is Framing.LENGTH else None
+
+    def take_rest(self) -> bytes:
+        """Return what was read of the body and not taken yet."""
+        return self._take_pieces() if self._parser.pieces else b""
+
+    def moved(self, size: int) -> None:
+        """Count bytes of the body that were read from the link."""
+        assert size <= self._left
+        self._left -= size
+        if not self._left:
+            self._parser.is_done = True
+
+    def end(self) -> None:
+        """The reply was taken to its end, and is over."""
+        self._is_busy = False
+
+    def close(self) -> None:
+        """Close it.  Again, it does nothing."""
+        self.link.close()
