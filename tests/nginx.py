@@ -47,7 +47,7 @@ http {{
     tcp_nopush on;
     keepalive_requests 100000;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
         root "{root}";
     }}
 }}
@@ -69,13 +69,16 @@ def find_nginx() -> str | None:
 
 
 @contextmanager
-def run_nginx(program: str, *, prefix: Path, root: Path) -> Iterator[Nginx]:
+def run_nginx(
+    program: str, *, prefix: Path, root: Path, certificate: tuple[Path, Path] | None = None
+) -> Iterator[Nginx]:
     """Serve the files below *root* until the block ends.
 
     Args:
         program: what :func:`find_nginx` found.
         prefix: an empty directory for configuration, logs and temporary files; both paths without quotes and ``$``.
         root: the directory to serve.
+        certificate: for TLS: the files with the server's chain and its key.
 
     Raises:
         RuntimeError: nginx ended by itself, or did not end when told; its error log is in the message.
@@ -86,7 +89,11 @@ def run_nginx(program: str, *, prefix: Path, root: Path) -> Iterator[Nginx]:
         config = prefix / "nginx.conf"
         # Started by root its worker would become somebody who cannot read a private directory; others may not say who.
         user = "user root;" if os.geteuid() == 0 else ""
-        config.write_text(_CONFIG.format(user=user, port=port, root=root), "utf-8")
+        tls, scheme = "", "http"
+        if certificate is not None:
+            chain, key = certificate
+            tls, scheme = f' ssl; ssl_certificate "{chain}"; ssl_certificate_key "{key}"', "https"
+        config.write_text(_CONFIG.format(user=user, port=port, root=root, tls=tls), "utf-8")
         process = subprocess.Popen(
             # Until it has read the configuration it would complain into a log of the system's.
             [program, "-p", str(prefix), "-e", "error.log", "-c", str(config)],
@@ -101,7 +108,7 @@ def run_nginx(program: str, *, prefix: Path, root: Path) -> Iterator[Nginx]:
         )
     # From here on nginx alone has the socket: were it to end, clients would be refused instead of waiting.
     try:
-        yield Nginx(url=f"http://127.0.0.1:{port}/", prefix=prefix)
+        yield Nginx(url=f"{scheme}://127.0.0.1:{port}/", prefix=prefix)
     finally:
         ended_by_itself = process.poll() is not None
         process.terminate()

@@ -271,7 +271,7 @@ async def test_a_full_queue_asks_to_come_back_and_delete_makes_room(start_servic
         # When the answer is there the slot is free.
         response = await client.delete(f"/downloads/{running}")
         assert (response.status_code, response.json()["status"]) == (200, "cancelled")
-        assert (await client.get(f"/downloads/{waiting}")).json()["status"] == "downloading"
+        await stream(client, f"/downloads/{waiting}/events", lambda told: told["status"] == "downloading")
         listed = (await client.get("/downloads")).json()["downloads"]
         assert [told["status"] for told in listed] == ["cancelled", "cancelled", "downloading"]
     assert "Traceback" not in server.said

@@ -903,7 +903,7 @@ PLANTED: Final[list[tuple[Callable[[pytest.MonkeyPatch], None], str, str, dict[s
     (keep_the_descriptor, r"without any injection", rf"it left a descriptor of {PART}", {}),
     (
         name_it_before_it_is_whole,
-        r"OSError ENOSPC at file operation \d+: fstat file\.bin\.part, in files/_part\.py:\d+ write",
+        r"OSError ENOSPC at file operation \d+: fstat file\.bin\.part, in files/_part\.py:\d+ _check_length",
         r"file\.bin is there, and not whole: 0 bytes, the first of 3000",
         {},
     ),

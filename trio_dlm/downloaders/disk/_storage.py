@@ -232,7 +232,7 @@ _has_offsets: Final = hasattr(os, "pwrite")
 _position: Final = threading.Lock()
 
 
-def write_at(fd: int, data: bytes, offset: int) -> None:
+def write_at(fd: int, data: bytes | memoryview, offset: int) -> None:
     """Write all of *data* at *offset*."""
     with memoryview(data) as view:
         written = 0

@@ -29,7 +29,7 @@ from ..._errors import (
     UnusableReplyError,
 )
 from ..._options import DownloadOptions
-from .client._exchange import Exchange
+from .client._exchange import BATCH_BYTES, Exchange
 from .files._partfile import PartFile
 from .rules._believing import Delivery, whole_digests
 from .rules._board import NO_END, Segment
@@ -42,6 +42,10 @@ __all__ = ["Receipts", "pour", "pour_decoded"]
 
 # Writing what is in hand takes milliseconds; this limit is for a disk that hangs while the download is cancelled.
 _SAVE_S: Final = 10.0
+
+# What goes from the connection to the disk in one hop at most, and what is worth one.
+_MOVED_BYTES: Final = 4 * 1024 * 1024
+_WORTH_MOVING_BYTES: Final = 128 * 1024
 
 # What one step of decoding may bring, so that a few bytes that stand for very many take no memory.
 _DECODED_BYTES: Final = 1024 * 1024
@@ -93,10 +97,20 @@ async def pour(
     pending: list[bytes] = []
     segment.reach = segment.stop if delivery.stop is None else delivery.stop
     try:
+        is_fast = False
         while segment.at < segment.stop and segment.at < segment.reach:
+            if is_fast and not content.has_claims and exchange.can_move:
+                is_fast = await _move(exchange, segment, part, options, receipts)
+                segment.last_at_s = trio.current_time()
+                if not exchange.has_ended:
+                    continue
+                check_received(exchange.head, exchange.received_bytes, length=delivery.length, has_ended=True)
+                break
             tally = _Tally(segment, receipts)
             pending, has_ended = await exchange.read_batch(tally.arrived, length=delivery.length)
             content.take(pending)
+            # Before a batch is full there is more to be had from a line only if the line is fast.
+            is_fast = sum(map(len, pending)) >= BATCH_BYTES
             # What is longer than promised is not what was promised, so nothing of it is kept.
             check_received(exchange.head, exchange.received_bytes, length=delivery.length, has_ended=False)
             await _keep(pending, segment, part, options, receipts, exchange)
@@ -121,6 +135,30 @@ async def pour(
             with trio.move_on_after(_SAVE_S, shield=True):
                 await _save(pending, segment, part, options, receipts, exchange)
         raise
+
+
+async def _move(
+    exchange: Exchange, segment: Segment, part: PartFile, options: DownloadOptions, receipts: Receipts
+) -> bool:
+    """Write what comes without having it in hand, and say whether that pays.
+
+    Raises:
+        TransferError: as :func:`pour`; what came before is written.
+    """
+    wanted = segment.accept(min(_MOVED_BYTES, segment.left))
+    at = segment.at
+    size, problem = 0, None
+    try:
+        size, problem = await exchange.move(wanted, partial(part.pull, at))
+    finally:
+        segment.written_of(size)
+    if size:
+        receipts.arrived(size, size)
+        _check_max(segment.at, options, exchange)
+        receipts.kept()
+    if problem is not None:
+        raise problem
+    return size >= _WORTH_MOVING_BYTES
 
 
 async def _keep(
@@ -245,6 +283,11 @@ class _Content:
         self._head = head
         self._claims = claims
         self._hashers = {name: hashlib.new(name, usedforsecurity=False) for name in algorithms(self._claims)}
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether the bytes are needed here, to compare them with something."""
+        return bool(self._claims)
 
     def take(self, chunks: Sequence[bytes]) -> None:
         for hasher in self._hashers.values():

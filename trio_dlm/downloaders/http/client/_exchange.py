@@ -22,8 +22,12 @@ import trio
 
 from ...._errors import StalledError, TooSlowError, TransferError
 from ...._rate import RateLimit
+from ..files._part import Pulled
 from ..rules._head import ReplyHead
 from ..rules._pace import Pace
+from ..transport._buffers import thread_buffer
+from ..transport._connection import Connection
+from ..transport._problems import RemoteProtocolError
 from ._faults import errors_below, in_body
 
 __all__ = ["BATCH_BYTES", "BATCH_S", "Exchange"]
@@ -54,9 +58,11 @@ class Exchange:
         "_batch",
         "_body",
         "_close",
+        "_connection",
         "_held",
         "_library",
         "_limiter",
+        "_must_wait",
         "_pace",
         "_timeout_s",
         "has_ended",
@@ -74,8 +80,11 @@ class Exchange:
         pace: Pace | None = None,
         limiter: RateLimit | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
+        connection: Connection | None = None,
     ) -> None:
         self._close = close
+        self._connection = connection
+        self._must_wait = False
         self.head = head
         self.received_bytes = 0
         self.has_ended = False
@@ -168,6 +177,60 @@ class Exchange:
             # Nothing at all is slower than any rate.
             raise self._too_slow(pace)
         raise self._stalled()
+
+    @property
+    def can_move(self) -> bool:
+        """Whether :meth:`move` may be called now: nothing was read ahead, and nothing limits the rate."""
+        connection = self._connection
+        return (
+            connection is not None
+            and connection.link.can_move
+            and bool(connection.left)
+            and not connection.has_pieces
+            and not self._held
+            and not self._batch
+            and self._pace is None
+            and (self._limiter is None or self._limiter.is_unlimited)
+        )
+
+    async def move(
+        self, most: int, pull: Callable[[int, Callable[[memoryview], int | None]], Awaitable[Pulled]]
+    ) -> tuple[int, TransferError | None]:
+        """Have *pull* read the body from the connection in a thread.
+
+        Bytes do not become objects on the way, so it costs less than :meth:`read_batch` where much comes at once.
+        Cancelling it waits for the thread, which takes some hundredths of a second at most.
+
+        Args:
+            most: how many bytes are wanted.
+            pull: is called with how many may be read and with what reads them, in a thread.
+
+        Returns:
+            How many bytes were taken, and why there will be no more; the bytes count all the same.
+
+        Raises:
+            StalledError: nothing came for ``timeout_s``.
+        """
+        connection = self._connection
+        assert connection is not None
+        left = connection.left
+        assert left is not None
+        link = connection.link
+        if self._must_wait:
+            with trio.CancelScope(deadline=trio.current_time() + self._timeout_s) as scope:
+                await link.wire.wait_readable()
+            if scope.cancelled_caught:
+                raise self._stalled()
+        since, length = trio.current_time(), self.received_bytes + left
+        pulled = await pull(min(most, left), lambda into: link.try_read(into, thread_buffer("cipher")))
+        connection.moved(pulled.size_bytes)
+        self.received_bytes += pulled.size_bytes
+        self.has_ended = not connection.left
+        self._must_wait = pulled.is_drained
+        error = pulled.error
+        if pulled.is_over:
+            error = RemoteProtocolError(f"the server closed the connection after {self.received_bytes} bytes")
+        return pulled.size_bytes, None if error is None else self._describe(error, length=length, since=since)
 
     async def read_at_once(self, length: int) -> bytes | None:
         """Return the body of *length* bytes if one read brings all of it; otherwise what came is read by the next call.

@@ -107,6 +107,7 @@ class OwnClient:
             pace=None if min_rate_bytes_per_s is None else Pace(min_rate_bytes_per_s, timeout_s),
             limiter=limiter,
             close=partial(self._give_back, origin, connection),
+            connection=connection,
         )
         try:
             yield exchange

@@ -28,7 +28,7 @@ _KNOWN: Final = frozenset(name for name in hashlib.algorithms_guaranteed if not 
 class Hasher(Protocol):
     """What ``hashlib`` makes."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Take more bytes."""
         ...
 
@@ -57,7 +57,7 @@ class PrefixHashes:
         """Compute these; what was hashed for one that was there is kept, and the others are forgotten."""
         self._prefixes = {each: self._prefixes.get(each) or _Prefix(each) for each in sorted(algorithms)}
 
-    def take(self, data: bytes, offset: int) -> None:
+    def take(self, data: bytes | memoryview, offset: int) -> None:
         """Note that *data* was written at *offset*."""
         for prefix in self._prefixes.values():
             if offset < prefix.size:
@@ -102,6 +102,6 @@ class _Prefix:
         self.hasher: Hasher = hashlib.new(self._algorithm, usedforsecurity=False)
         self.size = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: bytes | memoryview) -> None:
         self.hasher.update(data)
         self.size += len(data)

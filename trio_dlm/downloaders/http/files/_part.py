@@ -15,8 +15,8 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 from ...._context import logger
@@ -28,10 +28,12 @@ from ...disk._storage import Places, look, storage_errors, sync, sync_directory,
 from ..rules._record import Header
 from ..rules._spans import Spans
 from ..rules._version import Version
+from ..transport._buffers import thread_buffer
+from ..transport._problems import WireError
 from ._hashing import PrefixHashes, algorithms_of
 from ._record_file import RecordFile
 
-__all__ = ["Part"]
+__all__ = ["Part", "Pulled"]
 
 # With durability="power": what is lost at most, counted in bytes and in seconds of writing.
 _SYNC_EVERY_BYTES: Final = 8 * 1024 * 1024
@@ -39,6 +41,28 @@ _SYNC_EVERY_S: Final = 1.0
 
 # A mode that was read from disk gives nobody more than it could have been given when the file was made.
 _MODE_BITS: Final = 0o666
+
+
+# After this long a hop lets others have the thread, and its download notice that it is cancelled.
+_PULL_S: Final = 0.01
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What :meth:`Part.pull` brought.
+
+    Attributes:
+        size_bytes: how much was written.
+        is_drained: there was nothing more to read for now; otherwise there may be.
+        is_over: the other side has ended.
+        error: what broke the reading off, or None.
+    """
+
+    size_bytes: int
+    is_drained: bool = False
+    is_over: bool = False
+    error: WireError | None = None
 
 
 @final
@@ -130,22 +154,63 @@ class Part:
         """Write *chunks* at *offset*, record and hash them."""
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         stop = offset + len(data)
+        self._prepare(stop)
+        if not data:
+            return
+        with storage_errors(self._places.part):
+            self._check_length()
+            write_at(self._fd, data, offset)
+        self._hashes.take(data, offset)
+        self._keep_written(offset, stop)
+
+    def pull(self, offset: int, most: int, read: Callable[[memoryview], int | None]) -> Pulled:
+        """Write at *offset* what *read* gives, record and hash it, until there is nothing more for now.
+
+        It ends after a moment even if there is, so that whoever is cancelled meanwhile does not wait for long.
+
+        Args:
+            offset: where the first byte goes.
+            most: how many bytes are wanted.
+            read: fills a buffer and returns how much that was; None if nothing is there, 0 at the end.
+        """
+        self._prepare(offset + most)
+        buffer, size, error = thread_buffer("pull"), 0, None
+        got: int | None = -1
+        until = time.perf_counter() + _PULL_S
+        try:
+            with storage_errors(self._places.part):
+                self._check_length()
+                while size < most and time.perf_counter() < until:
+                    got = read(buffer[: most - size])
+                    if not got:
+                        break
+                    write_at(self._fd, buffer[:got], offset + size)
+                    self._hashes.take(buffer[:got], offset + size)
+                    size += got
+        except WireError as exc:
+            error = exc
+        finally:
+            # Also if the disk refuses the next byte.
+            if size:
+                self._keep_written(offset, offset + size)
+        return Pulled(size, is_drained=got is None and error is None, is_over=got == 0, error=error)
+
+    def _prepare(self, stop: int) -> None:
         with self._turn:
             self._start_over_if_due()
             if self._knows_more:
                 # A part that was of another source becomes ours before there are bytes of ours in it.
                 self._note()
             self._end = max(self._end, stop)
-        if not data:
-            return
-        with storage_errors(self._places.part):
-            # Asked first: another thread may write behind the end between the two.
-            held_end = self.held.end
-            if os.fstat(self._fd).st_size < held_end:
-                # Written at an offset, it would become as long as before, with zeros in it.
-                raise self._changed()
-            write_at(self._fd, data, offset)
-        self._hashes.take(data, offset)
+
+    def _check_length(self) -> None:
+        # Asked first: another thread may write behind the end between the two.
+        held_end = self.held.end
+        if os.fstat(self._fd).st_size < held_end:
+            # Written at an offset, it would become as long as before, with zeros in it.
+            raise self._changed()
+
+    def _keep_written(self, offset: int, stop: int) -> None:
         with self._turn:
             if self._records and not self._has_power:
                 recorded = self._recorded.add(offset, stop)

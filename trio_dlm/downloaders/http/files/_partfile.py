@@ -29,7 +29,7 @@ from ..rules._version import Version
 from ._claim import Existing, Wanted, claim
 from ._hashing import PrefixHashes
 from ._kept import Kept, peek
-from ._part import Part
+from ._part import Part, Pulled
 
 __all__ = ["ExistingFile", "Kept", "PartFile", "look_ahead", "open_target"]
 
@@ -252,6 +252,14 @@ class PartFile:
             StorageError: the disk refused.
         """
         await self._hop(partial(self._part.write, offset, chunks))
+
+    async def pull(self, offset: int, most: int, read: Callable[[memoryview], int | None]) -> Pulled:
+        """Write at *offset* up to *most* bytes of what *read* gives in the thread, and record and hash them.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        return await self._hop(partial(self._part.pull, offset, most, read))
 
     async def digests(self) -> Mapping[str, bytes]:
         """Return the digests of the file, which has no gaps by now, for every algorithm that was named or is claimed.

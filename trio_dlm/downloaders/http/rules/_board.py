@@ -73,6 +73,11 @@ class Segment:
         """What was in hand is on disk."""
         self.at = self.in_hand
 
+    def written_of(self, size_bytes: int) -> None:
+        """Of what was taken in hand before it came, *size_bytes* came and are on disk."""
+        self.at += size_bytes
+        self.in_hand = self.at
+
 
 @final
 class Board:

@@ -205,9 +205,10 @@ class Connection:
         head = self._head
         return self._left if head is not None and head.framing is Framing.LENGTH else None
 
-    def take_rest(self) -> bytes:
-        """Return what was read of the body and not taken yet."""
-        return self._take_pieces() if self._parser.pieces else b""
+    @property
+    def has_pieces(self) -> bool:
+        """Whether something was read of the body and not taken yet."""
+        return bool(self._parser.pieces)
 
     def moved(self, size: int) -> None:
         """Count bytes of the body that were read from the link."""
