@@ -179,11 +179,11 @@ class Part:
         until = time.perf_counter() + _PULL_S
         try:
             with storage_errors(self._places.part):
-                self._check_length()
                 while size < most and time.perf_counter() < until:
                     got = read(buffer[: most - size])
                     if not got:
                         break
+                    self._check_length(offset + size if size else 0)
                     write_at(self._fd, buffer[:got], offset + size)
                     self._hashes.take(buffer[:got], offset + size)
                     size += got
@@ -203,9 +203,10 @@ class Part:
                 self._note()
             self._end = max(self._end, stop)
 
-    def _check_length(self) -> None:
+    def _check_length(self, written: int = 0) -> None:
+        """Refuse a part that somebody has cut short: less is there than is held, or than was *written* since."""
         # Asked first: another thread may write behind the end between the two.
-        held_end = self.held.end
+        held_end = max(self.held.end, written)
         if os.fstat(self._fd).st_size < held_end:
             # Written at an offset, it would become as long as before, with zeros in it.
             raise self._changed()
