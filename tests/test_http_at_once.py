@@ -10,10 +10,17 @@ from typing import Any
 import pytest
 import trio
 
-from trio_dlm import ChecksumMismatchError, DownloadFailedError, DownloadResult, TargetExistsError, open_manager
+from trio_dlm import (
+    ChecksumMismatchError,
+    DownloadFailedError,
+    DownloadResult,
+    StalledError,
+    TargetExistsError,
+    open_manager,
+)
 from trio_dlm.downloaders.disk import _unnamed
 from trio_dlm.downloaders.http import HttpDownloader, _at_once
-from trio_dlm.testing.origin import Origin, head, open_origin, reply
+from trio_dlm.testing.origin import Connection, Origin, Request, head, open_origin, reply
 
 BODY = b"a small file"
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -132,3 +139,16 @@ async def test_progress_and_statistics_count_it_once(origin: Origin, tmp_path: P
 
     assert (task.progress.received_bytes, task.progress.total_bytes) == (len(BODY), len(BODY))
     assert manager.get_stats().bytes_received == len(BODY)
+
+
+async def test_a_small_body_that_does_not_come_is_a_stall(origin: Origin, tmp_path: Path) -> None:
+    async def script(connection: Connection, _: Request) -> None:
+        await connection.send(head("Content-Length: 5"))
+        await connection.wait_closed()
+
+    origin.on("/s", script)
+    with pytest.raises(DownloadFailedError) as caught:
+        await fetch(origin.url("/s"), tmp_path, timeout_s=0.2)
+
+    assert isinstance(caught.value.__cause__, StalledError)
+    assert names_in(tmp_path) == []
