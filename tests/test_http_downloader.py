@@ -888,6 +888,26 @@ async def test_certificates_that_cannot_be_read_are_told(library: Any, monkeypat
             pass
 
 
+async def test_what_frames_chunks_is_never_taken_for_bytes_of_the_file(
+    downloader: HttpDownloader, origin: Origin, directory: Path
+) -> None:
+    body = bytes(range(100))
+
+    async def script(connection: Connection, request: Request) -> None:
+        is_part = request.header("range") is not None
+        said = ["Transfer-Encoding: chunked", 'ETag: "v"', *(["Content-Range: bytes 0-99/100"] if is_part else [])]
+        pieces = [body[at : at + 25] for at in range(0, 100, 25)]
+        sizes = (25, 25, 75, 25) if len(origin.requests) == 1 else (25,) * 4
+        framed = b"".join(b"%x\r\n%b\r\n" % each for each in zip(sizes, pieces, strict=True)) + b"0\r\n\r\n"
+        await connection.send(head(*said, status="206 Partial Content" if is_part else "200 OK"), framed)
+        await connection.close()
+
+    origin.on("/a", script)
+    await fetch(downloader, origin.url("/a"), directory)
+    assert contents(directory) == {"a": body}
+    assert len(origin.requests) == 2
+
+
 async def test_a_part_that_somebody_else_cuts_short_is_not_published(
     downloader: HttpDownloader, origin: Origin, directory: Path
 ) -> None:

@@ -131,9 +131,17 @@ async def pour(
     except (StorageError, TooLargeError, UnusableReplyError, ChecksumMismatchError):
         raise
     except BaseException as exc:
-        if not (isinstance(exc, IncompleteBodyError) and exc.is_malformed):
-            with trio.move_on_after(_SAVE_S, shield=True):
-                await _save(pending, segment, part, options, receipts, exchange)
+        rest = [*pending, *exchange.take_rest()]
+        is_malformed = isinstance(exc, IncompleteBodyError) and exc.is_malformed
+        if isinstance(exc, TransferError) and not is_malformed:
+            # A chunk whose size is too large takes what frames the next ones for bytes of the file.  It shows when more
+            # of them came than were promised, however the body ended.
+            check_received(exchange.head, exchange.received_bytes, length=delivery.length, has_ended=False)
+        is_too_long = delivery.length is not None and exchange.received_bytes > delivery.length
+        if rest and not is_malformed and not is_too_long:
+            with trio.move_on_after(_SAVE_S, shield=True), contextlib.suppress(TransferError):
+                # It was read before the connection broke, or before the cancel.
+                await _keep(rest, segment, part, options, receipts, exchange)
         raise
 
 
@@ -179,21 +187,6 @@ async def _keep(
     await part.write(segment.at, chunks if count == size else _cut(chunks, count))
     segment.written()
     receipts.kept()
-
-
-async def _save(
-    pending: Sequence[bytes],
-    segment: Segment,
-    part: PartFile,
-    options: DownloadOptions,
-    receipts: Receipts,
-    exchange: Exchange,
-) -> None:
-    """Write what was read before the connection broke, or before the cancel."""
-    rest = [*pending, *exchange.take_rest()]
-    if rest:
-        with contextlib.suppress(TransferError):
-            await _keep(rest, segment, part, options, receipts, exchange)
 
 
 def _check_max(size_bytes: int, options: DownloadOptions, exchange: Exchange) -> None:
