@@ -15,6 +15,7 @@ import trio.testing
 import trustme
 
 from trio_dlm import TrioTransport
+from trio_dlm.downloaders.http.transport import _pool
 from trio_dlm.testing.origin import Connection, Origin, Request, head, open_origin, reply
 
 BODY = bytes(range(256)) * 300
@@ -314,6 +315,30 @@ async def test_closing_the_client_closes_what_waits(library: Any, origin: Origin
     async with library.AsyncClient(transport=TrioTransport()) as client:
         await client.get(origin.reply("/", reply(b"abc")))
     await origin.wait_no_connections()
+
+
+@pytest.mark.parametrize("limit", ["for each origin", "in all", "of time"])
+async def test_not_many_connections_wait(
+    library: Any, origin: Origin, limit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if limit == "in all":
+        monkeypatch.setattr(_pool, "MAX_IDLE_IN_ALL", 1)
+    settings: dict[str, Any] = {
+        "for each origin": {"max_idle_connections": 1},
+        "in all": {},
+        "of time": {"idle_expiry_s": 0.0},
+    }[limit]
+    url = origin.reply("/", reply(b"abc"))
+    async with library.AsyncClient(transport=TrioTransport(**settings)) as client:
+        # The same server by two names is two origins.
+        other = url.replace("127.0.0.1", "localhost") if limit == "in all" else url
+        async with client.stream("GET", url) as first, client.stream("GET", other) as second:
+            await first.aread()
+            await second.aread()
+        with trio.fail_after(20):
+            while origin.open_connections > 1:  # noqa: ASYNC110  (the kernel tells the server, and nobody else)
+                await trio.sleep(0.01)
+        assert (await client.get(url)).content == b"abc"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,9 @@ __all__ = ["Pool"]
 DEFAULT_MAX_IDLE: Final = 32
 DEFAULT_IDLE_S: Final = 15.0
 
+# Each takes a descriptor, of which a process has a thousand or so.
+MAX_IDLE_IN_ALL: Final = 100
+
 
 @final
 class Pool:
@@ -56,6 +59,8 @@ class Pool:
         self._context: ssl.SSLContext | None = None
         self._making = trio.Lock()
         self._idle: dict[Origin, deque[Connection]] = {}
+        # All of them, the one that waits longest first.
+        self._origins: dict[Connection, Origin] = {}
         self._max_idle = max_idle
         self._idle_s = idle_s
         self._is_closed = False
@@ -106,7 +111,8 @@ class Pool:
         idle = self._idle.get(origin)
         oldest = trio.current_time() - self._idle_s
         while idle:
-            connection = idle.pop()
+            connection = idle[-1]
+            self._forget(connection)
             if connection.idle_since >= oldest and connection.link.is_usable():
                 return connection
             connection.close()
@@ -119,19 +125,33 @@ class Pool:
         if not may_keep or not connection.is_reusable or not connection.link.can_move:
             connection.close()
             return
-        idle = self._idle.get(origin)
-        if idle is None:
-            idle = self._idle[origin] = deque()
         connection.idle_since = now = trio.current_time()
         connection.link.wire.set_low_water(1)
+        idle = self._idle.setdefault(origin, deque())
         idle.append(connection)
-        while len(idle) > self._max_idle or idle[0].idle_since < now - self._idle_s:
-            idle.popleft().close()
+        self._origins[connection] = origin
+        if len(idle) > self._max_idle:
+            self._drop(idle[0])
+        # Of all origins: who asks thousands of hosts comes back to few of them.
+        while len(self._origins) > MAX_IDLE_IN_ALL or self._oldest().idle_since < now - self._idle_s:
+            self._drop(self._oldest())
+
+    def _oldest(self) -> Connection:
+        return next(iter(self._origins))
+
+    def _drop(self, connection: Connection) -> None:
+        self._forget(connection)
+        connection.close()
+
+    def _forget(self, connection: Connection) -> None:
+        origin = self._origins.pop(connection)
+        idle = self._idle[origin]
+        idle.remove(connection)
+        if not idle:
+            del self._idle[origin]
 
     def close(self) -> None:
         """Close what waits, and keep nothing any more."""
         self._is_closed = True
-        for idle in self._idle.values():
-            for connection in idle:
-                connection.close()
-        self._idle.clear()
+        for connection in tuple(self._origins):
+            self._drop(connection)
