@@ -323,13 +323,13 @@ async def test_not_many_connections_wait(
 ) -> None:
     if limit == "in all":
         monkeypatch.setattr(_pool, "MAX_IDLE_IN_ALL", 1)
-    settings: dict[str, Any] = {
+    each: dict[str, dict[str, Any]] = {
         "for each origin": {"max_idle_connections": 1},
         "in all": {},
         "of time": {"idle_expiry_s": 0.0},
-    }[limit]
+    }
     url = origin.reply("/", reply(b"abc"))
-    async with library.AsyncClient(transport=TrioTransport(**settings)) as client:
+    async with library.AsyncClient(transport=TrioTransport(**each[limit])) as client:
         # The same server by two names is two origins.
         other = url.replace("127.0.0.1", "localhost") if limit == "in all" else url
         async with client.stream("GET", url) as first, client.stream("GET", other) as second:
