@@ -212,7 +212,16 @@ async def test_a_connection_is_used_again_if_the_users_client_keeps_it(keeping: 
     assert origin.connections == 1
 
 
-async def test_what_follows_a_reply_is_never_taken_for_the_next_one(client: AnyClient, origin: Origin) -> None:
+async def test_what_follows_a_reply_is_not_taken_for_the_next_one(client: AnyClient, origin: Origin) -> None:
+    # In one piece: what comes after the next request was sent cannot be told from a quick reply to it.
+    first = origin.reply("/one", reply(b"one") + reply(b"EVIL"))
+    second = origin.reply("/two", reply(b"two"))
+    assert await get(client, first) == b"one"
+    assert await get(client, second) == b"two"
+
+
+@pytest.mark.parametrize("library", LIBRARIES, indirect=True)
+async def test_without_kept_connections_it_is_never_taken_for_the_next_one(client: AnyClient, origin: Origin) -> None:
     first = origin.reply("/one", reply(b"one"), reply(b"EVIL"))
     second = origin.reply("/two", reply(b"two"))
     assert await get(client, first) == b"one"

@@ -4,7 +4,9 @@ Rules that hold here:
 
 - the work for a request does not grow with the number of connections: each origin has a stack of its own, the last one
   used on top;
-- a connection from the stack is looked at before it is used: whatever has come meanwhile, it is closed;
+- a connection from the stack is looked at before it is used: whatever has come meanwhile, it is closed.  What comes
+  after that cannot be told from a quick reply, so a server that sends more than it was asked for deceives about its
+  own files, which it could do anyway;
 - a request is sent a second time only if it may be repeated, went over a kept connection, and not a byte came back;
 - there is no task in the background: what is too old is closed when somebody comes.
 
