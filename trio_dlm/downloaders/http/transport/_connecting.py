@@ -16,24 +16,20 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Any, TypeAlias
 
 import trio
 
+from ..rules._destinations import AnyAddress
 from ._link import Link
 from ._problems import ConnectError
 from ._request_head import Origin
 from ._wire import wire_of
 
-__all__ = ["AnyAddress", "Trace", "connect", "silent"]
+__all__ = ["Trace", "connect"]
 
-AnyAddress: TypeAlias = IPv4Address | IPv6Address
 Trace: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[object]]
-
-
-async def silent(event: str, info: Mapping[str, Any]) -> None:
-    """Tell nobody."""
 
 
 async def connect(

@@ -13,12 +13,12 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import Final, final
 
 from ._connecting import Trace
 from ._link import RECEIVE_BYTES, Link
-from ._problems import RemoteProtocolError, WriteError
+from ._problems import LocalProtocolError, RemoteProtocolError, WriteError
 from ._reply_head import Framing, Head, ReplyParser
 from ._request_head import WireRequest, encode_head, framing_of
 
@@ -38,13 +38,14 @@ class Connection:
         has_answered: bytes of the present reply have come.
     """
 
-    __slots__ = ("_head", "_is_busy", "_left", "_parser", "has_answered", "idle_since", "link")
+    __slots__ = ("_head", "_is_sent", "_left", "_parser", "has_answered", "idle_since", "link")
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.idle_since = 0.0
         self.has_answered = False
-        self._is_busy = False
+        # All of the present request is.
+        self._is_sent = False
         self._parser = ReplyParser()
         self._head: Head | None = None
         # Of a body whose length is known: what has not been read from the link.
@@ -57,15 +58,11 @@ class Connection:
         return self._head
 
     @property
-    def trailers(self) -> Sequence[tuple[bytes, bytes]]:
-        """The fields behind a body in chunks, once it has ended."""
-        return self._parser.trailers
-
-    @property
     def is_reusable(self) -> bool:
         """Whether the present reply has ended, and another request may follow."""
         head = self._head
-        return head is not None and head.keep_alive and self.has_ended and not self._parser.has_surplus
+        is_in_step = head is not None and head.keep_alive and self._is_sent
+        return is_in_step and self.has_ended and not self._parser.has_surplus
 
     @property
     def has_ended(self) -> bool:
@@ -82,11 +79,14 @@ class Connection:
             WriteError, ReadError, RemoteProtocolError: the connection broke.
             MalformedReplyError: what comes is no reply.
         """
-        data = encode_head(request)
-        self._begin(request)
+        data, length = encode_head(request), framing_of(request.fields)
+        self.has_answered = self._is_sent = False
+        self._head = None
+        self._parser = ReplyParser(is_head=request.method == b"HEAD")
         await trace("http11.send_request_headers.started", {})
         try:
-            await self._send(data, request)
+            await self._send(data, request.body, length)
+            self._is_sent = True
         except OSError as exc:
             # A server may have refused it before it had all of it, and have closed.
             if request.body == ():
@@ -96,32 +96,23 @@ class Connection:
         await trace("http11.receive_response_headers.complete", {})
         return head
 
-    def _begin(self, request: WireRequest) -> None:
-        assert not self._is_busy, "one request at a time"
-        self._is_busy = True
-        self.has_answered = False
-        self._head = None
-        self._parser = ReplyParser(is_head=request.method == b"HEAD")
-
-    async def _send(self, data: bytes, request: WireRequest) -> None:
-        length = framing_of(request.fields)
-        if isinstance(request.body, Sequence) and length is not None:
+    async def _send(self, data: bytes, body: Sequence[bytes] | AsyncIterable[bytes], length: int | None) -> None:
+        if isinstance(body, Sequence) and length is not None:
             # One piece: a small request is one packet.
-            await self.link.write(b"".join([data, *request.body]))
+            content = b"".join(body)
+            _check_length(len(content), length, is_all=True)
+            await self.link.write(data + content)
             return
         await self.link.write(data)
-        if isinstance(request.body, Sequence):
-            for chunk in request.body:
-                await self._send_chunk(chunk, in_chunks=length is None)
-        else:
-            async for chunk in request.body:
-                await self._send_chunk(chunk, in_chunks=length is None)
+        sent = 0
+        async for chunk in _each(body):
+            sent += len(chunk)
+            _check_length(sent, length)
+            if chunk:
+                await self.link.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if length is None else chunk)
+        _check_length(sent, length, is_all=True)
         if length is None:
             await self.link.write(b"0\r\n\r\n")
-
-    async def _send_chunk(self, chunk: bytes, *, in_chunks: bool) -> None:
-        if chunk:
-            await self.link.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if in_chunks else chunk)
 
     async def _read_head(self) -> Head:
         parser, link = self._parser, self.link
@@ -217,10 +208,22 @@ class Connection:
         if not self._left:
             self._parser.is_done = True
 
-    def end(self) -> None:
-        """The reply was taken to its end, and is over."""
-        self._is_busy = False
-
     def close(self) -> None:
         """Close it.  Again, it does nothing."""
         self.link.close()
+
+
+async def _each(body: Sequence[bytes] | AsyncIterable[bytes]) -> AsyncIterator[bytes]:  # noqa: ASYNC900
+    # Iterated to its end by one loop, which leaves only with the connection.
+    if isinstance(body, Sequence):
+        for chunk in body:
+            yield chunk
+    else:
+        async for chunk in body:
+            yield chunk
+
+
+def _check_length(sent: int, promised: int | None, *, is_all: bool = False) -> None:
+    """Refuse a body that is not as long as promised: what is over would be taken for another request."""
+    if promised is not None and (sent > promised or (is_all and sent < promised)):
+        raise LocalProtocolError(f"the body of the request has {sent} bytes, and its Content-Length says {promised}")

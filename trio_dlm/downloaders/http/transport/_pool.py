@@ -23,7 +23,8 @@ from typing import Final, final
 
 import trio
 
-from ._connecting import AnyAddress, Trace, connect
+from ..rules._destinations import AnyAddress
+from ._connecting import Trace, connect
 from ._connection import Connection
 from ._problems import ReadError, RemoteProtocolError, WriteError
 from ._request_head import Origin, WireRequest
@@ -122,13 +123,11 @@ class Pool:
 
     def release(self, origin: Origin, connection: Connection, *, may_keep: bool = True) -> None:
         """Keep *connection* for another request to *origin*, or close it if it cannot be used again."""
-        connection.end()
         may_keep = may_keep and not self._is_closed and self._max_idle > 0
         if not may_keep or not connection.is_reusable or not connection.link.can_move:
             connection.close()
             return
         connection.idle_since = now = trio.current_time()
-        connection.link.wire.set_low_water(1)
         idle = self._idle.setdefault(origin, deque())
         idle.append(connection)
         self._origins[connection] = origin

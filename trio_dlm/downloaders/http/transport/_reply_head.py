@@ -33,6 +33,9 @@ MOST_FIELDS: Final = 256
 # Replies of 1xx before the real one.
 MOST_INFORMATIONAL: Final = 20
 
+# How much of what is no reply is shown.
+_SHOWN_BYTES: Final = 40
+
 _VERSIONS: Final = frozenset({"1.0", "1.1"})
 
 
@@ -99,6 +102,7 @@ class ReplyParser:
         "_phrase",
         "_problem",
         "_problem_is_behind",
+        "_start",
         "has_surplus",
         "head",
         "is_done",
@@ -113,6 +117,7 @@ class ReplyParser:
         self._fields: list[tuple[bytes, bytes]] = []
         self._phrase = b""
         self._fed_bytes = 0
+        self._start = b""
         self._informational = 0
         self._is_informational = False
         self._problem: MalformedReplyError | None = None
@@ -141,6 +146,8 @@ class ReplyParser:
         if self.is_done:
             self.has_surplus = self.has_surplus or bool(data)
             return
+        if not self._fed_bytes:
+            self._start = bytes(data[:_SHOWN_BYTES])
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -148,7 +155,7 @@ class ReplyParser:
         except httptools.HttpParserError as exc:
             # Behind the end of a complete message it is about what follows.
             if not self.is_done:
-                self._refuse(_words_of(exc))
+                self._refuse(f"{_words_of(exc)}, in {self._start!r}" if self.head is None else _words_of(exc))
             self.has_surplus = True
         if self.head is None:
             self._fed_bytes += len(data)
@@ -190,6 +197,8 @@ class ReplyParser:
             self._refuse(f"the header is larger than {MOST_HEAD_BYTES} bytes", is_oversized=True)
         if status == 101:
             self._refuse("the server switches to another protocol, which nobody asked for")
+        elif status < 100:
+            self._refuse(f"the status is {status:03}, not 100 or more")
         elif status < 200:
             self._is_informational = True
             self._informational += 1

@@ -80,6 +80,8 @@ def encode_head(request: WireRequest) -> bytes:
     """
     if not _TOKEN.fullmatch(request.method):
         raise LocalProtocolError(f"a method is a word of letters, got {request.method!r}")
+    if request.method == b"CONNECT":
+        raise LocalProtocolError("CONNECT asks for a tunnel, which is no request with a reply")
     if not _TARGET.fullmatch(request.target):
         raise LocalProtocolError(f"a target has no spaces or control characters, got {request.target!r}")
     lines = [b"%b %b HTTP/1.1" % (request.method, request.target)]

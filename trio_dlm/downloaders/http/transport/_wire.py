@@ -8,21 +8,17 @@ Rules that hold here:
 - whoever waits for a socket that is closed is told.
 
 Source:
-    socket(7) for SO_RCVLOWAT; trio's documentation of ``notify_closing``.
+    trio's documentation of ``notify_closing``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from typing import Any, ClassVar, Final, Protocol, final
+from typing import Any, ClassVar, Protocol, final
 
 import trio
 
 __all__ = ["SystemWire", "TrioWire", "Wire", "wire_of"]
-
-# Windows has the number and refuses to set it.
-_HAS_LOW_WATER: Final = hasattr(socket, "SO_RCVLOWAT") and hasattr(socket, "MSG_DONTWAIT")
 
 
 class Wire(Protocol):
@@ -47,10 +43,6 @@ class Wire(Protocol):
         """Send all of *data*."""
         ...
 
-    def set_low_water(self, size_bytes: int) -> None:
-        """Wake up whoever waits only when so much is there, where the system can do that."""
-        ...
-
     def close(self) -> None:
         """Close it.  Again, it does nothing."""
         ...
@@ -67,11 +59,14 @@ class Wire(Protocol):
 
 def wire_of(stream: trio.SocketStream) -> Wire:
     """Return the wire that *stream* has; the stream is not to be used any more."""
-    # A socket that is none of the system's has no descriptor to give away.
-    if type(stream.socket).__module__.partition(".")[0] != "trio":
-        return TrioWire(stream.socket)
-    family, kind, proto = stream.socket.family, stream.socket.type, stream.socket.proto
-    plain = socket.socket(family, kind, proto, fileno=stream.socket.detach())
+    given = stream.socket
+    family, kind, proto = given.family, given.type, given.proto
+    try:
+        descriptor = given.detach()
+    except NotImplementedError:
+        # It is none of the system's, so there is no descriptor to give away.
+        return TrioWire(given)
+    plain = socket.socket(family, kind, proto, fileno=descriptor)
     plain.setblocking(False)
     return SystemWire(plain)
 
@@ -80,13 +75,12 @@ def wire_of(stream: trio.SocketStream) -> Wire:
 class SystemWire:
     """A socket of the system's."""
 
-    __slots__ = ("_low_water", "socket")
+    __slots__ = ("socket",)
 
     can_try: ClassVar[bool] = True
 
     def __init__(self, plain: socket.socket) -> None:
         self.socket = plain
-        self._low_water = 1
 
     def try_receive(self, into: memoryview) -> int | None:
         try:
@@ -110,13 +104,6 @@ class SystemWire:
                     sent += self.socket.send(view[sent:])
                 except (BlockingIOError, InterruptedError):
                     await trio.lowlevel.wait_writable(self.socket)
-
-    def set_low_water(self, size_bytes: int) -> None:
-        if size_bytes == self._low_water or not _HAS_LOW_WATER:
-            return
-        with contextlib.suppress(OSError):
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size_bytes)
-            self._low_water = size_bytes
 
     def close(self) -> None:
         if self.socket.fileno() >= 0:
@@ -148,16 +135,16 @@ class TrioWire:
         await trio.lowlevel.checkpoint()
 
     async def receive(self, into: memoryview) -> int:
-        return await self.socket.recv_into(into)
+        # Not received into it: others may use the same buffer before this is told that there is something in it.
+        data = await self.socket.recv(len(into))
+        into[: len(data)] = data
+        return len(data)
 
     async def send(self, data: bytes | memoryview) -> None:
         with memoryview(data) as view:
             sent = 0
             while sent < len(view):
                 sent += await self.socket.send(view[sent:])
-
-    def set_low_water(self, size_bytes: int) -> None:
-        pass
 
     def close(self) -> None:
         self.socket.close()
