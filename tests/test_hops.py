@@ -210,3 +210,56 @@ async def test_one_who_is_cancelled_while_he_waits_for_a_thread_leaves_the_other
             limiter.release_on_behalf_of(holder)
 
     assert seen == ["served"]
+
+
+async def test_calls_of_one_turn_of_the_loop_share_a_hop(hops: Hops) -> None:
+    threads = list[int]()
+
+    async def one() -> None:
+        threads.append(await hops.run(threading.get_ident))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(one)
+
+    assert len(threads) == 8
+    assert len(set(threads)) == 1
+
+
+async def test_those_who_were_taken_along_are_served_if_the_hop_is_cancelled_before_it_begins(
+    hops: Hops, limiter: trio.CapacityLimiter
+) -> None:
+    seen = list[str]()
+    scope = trio.CancelScope()
+
+    async def first() -> None:
+        with scope:
+            await hops.run(lambda: seen.append("first"))
+
+    async def other(name: str) -> None:
+        seen.append(await hops.run(lambda: name))
+
+    holders = [object() for _ in range(3)]
+    for holder in holders:
+        limiter.acquire_on_behalf_of_nowait(holder)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first)
+        nursery.start_soon(other, "b")
+        nursery.start_soon(other, "c")
+        await trio.testing.wait_all_tasks_blocked()
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        for holder in holders:
+            limiter.release_on_behalf_of(holder)
+
+    assert sorted(seen) == ["b", "c"]
+
+
+async def test_one_who_is_cancelled_while_he_gathers_makes_nothing(hops: Hops) -> None:
+    seen = list[str]()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await hops.run(lambda: seen.append("cancelled"))
+    assert scope.cancelled_caught
+    assert await hops.run(lambda: "next") == "next"
+    assert seen == []

@@ -2,7 +2,8 @@
 
 Rules that hold here:
 
-- a hop costs more than making a small file does, so whoever comes while one has just begun is taken along;
+- a hop costs more than making a small file does, so whoever makes one waits two turns of the loop for company, and
+  whoever comes while it is under way waits for the next;
 - a call that has begun is waited for, however its caller is cancelled: its thread would go on after the caller;
 - a disk that is slow does not make everybody wait in one line: when a hop is no longer young, the next call makes
   another, which takes along who still waits.
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar, cast, final
 
 import trio
@@ -21,11 +22,15 @@ __all__ = ["Hops"]
 
 _T = TypeVar("_T")
 
-# How long a hop takes others along.  Where a call takes microseconds that is dozens of them.
-_YOUNG_S: Final = 0.001
+# Turns of the loop that a hop waits for company: replies that have come by then are read in the first, and what they
+# want of the disk is here in the second.  More turns bring hardly anybody else.
+_TURNS: Final = 2
+
+# How long others wait for the end of a hop.  Where a call takes microseconds, hundreds of them are done by then.
+_YOUNG_S: Final = 0.01
 
 # Everybody who was taken along is told at the end of the hop, so that has to come soon.
-_MOST_CALLS: Final = 16
+_MOST_CALLS: Final = 32
 
 
 @final
@@ -38,8 +43,8 @@ class Hops:
 
     def __init__(self, limiter: trio.CapacityLimiter) -> None:
         self._limiter = limiter
-        # Threads take from it, too: taking one out is one step that cannot be divided.
         self._waiting: deque[_Call[Any]] = deque()
+        self._is_gathering = False
         self._young_until = -math.inf
 
     async def run(self, function: Callable[[], _T]) -> _T:
@@ -48,14 +53,15 @@ class Hops:
         A checkpoint.  Cancelling it takes the call back if it has not begun, and otherwise waits for it.
         """
         call = _Call(function, trio.lowlevel.current_task())
-        if trio.current_time() < self._young_until:
-            await self._join(call)
-        if not call.is_made:
-            await self._make(call)
+        while not call.is_made:  # noqa: ASYNC913  (it is not made before)
+            if self._is_gathering or trio.current_time() < self._young_until:
+                await self._wait(call)
+            else:
+                await self._make(call)
         return call.result()
 
-    async def _join(self, call: _Call[_T]) -> None:
-        """Have *call* made by the hop that is under way, or return when that has ended without it."""
+    async def _wait(self, call: _Call[_T]) -> None:
+        """Return when a hop has made *call*, or when the one that was under way has ended without it."""
 
         def give_up(_: object) -> trio.lowlevel.Abort:
             try:
@@ -69,18 +75,30 @@ class Hops:
 
     async def _make(self, own: _Call[_T]) -> None:
         """Make *own*, and those that wait by then."""
-        self._young_until = until = trio.current_time() + _YOUNG_S
         joined: list[_Call[Any]] = []
+        until = -math.inf
         try:
-            await trio.to_thread.run_sync(_make_calls, own, self._waiting, joined, limiter=self._limiter)
+            await self._gather()
+            self._young_until = until = trio.current_time() + _YOUNG_S
+            while self._waiting and len(joined) < _MOST_CALLS - 1:
+                joined.append(self._waiting.popleft())
+            await trio.to_thread.run_sync(_make_calls, [own, *joined], limiter=self._limiter)
         finally:
             if self._young_until == until:
                 self._young_until = -math.inf
-            # Who was not taken along makes a hop of his own, and takes along the others.
+            # Who was not taken along makes the next hop; so does who was, if this one was cancelled before it began.
             if self._waiting:
                 joined.append(self._waiting.popleft())
             for call in joined:
                 trio.lowlevel.reschedule(call.task)
+
+    async def _gather(self) -> None:
+        self._is_gathering = True
+        try:
+            for _ in range(_TURNS):
+                await trio.lowlevel.checkpoint()
+        finally:
+            self._is_gathering = False
 
 
 @final
@@ -113,14 +131,7 @@ class _Call(Generic[_T]):
             del self._error
 
 
-def _make_calls(own: _Call[Any], waiting: deque[_Call[Any]], joined: list[_Call[Any]]) -> None:
+def _make_calls(calls: Sequence[_Call[Any]]) -> None:
     """Runs in a thread."""
-    own.make()
-    while waiting and len(joined) < _MOST_CALLS:
-        try:
-            call = waiting.popleft()
-        except IndexError:
-            # Another hop was quicker, or it was taken back.
-            return
-        joined.append(call)
+    for call in calls:
         call.make()
