@@ -12,6 +12,7 @@ Rules that hold here:
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from typing import Final
 
@@ -58,6 +59,8 @@ _MAX_EXTENSION_BYTES: Final = 16
 # Endings that say how what is below them was packed or signed, so that "a.tar.gz.asc" has an extension of three parts.
 _WRAPPERS: Final = frozenset({"asc", "br", "bz2", "gz", "lz", "lz4", "lzma", "lzo", "sig", "xz", "z", "zst"})
 _MAX_WRAPPERS: Final = 2
+# Characters of which none is removed, composed or escaped.
+_ORDINARY: Final = re.compile(r"[A-Za-z0-9._-]*+")
 # Chromium looks at four characters below a wrapper; this adds ".jsonl" and ".ipynb".
 _MAX_WRAPPED_LENGTH: Final = 5
 
@@ -124,10 +127,11 @@ def plain_name(name: str) -> str:
     name = base_name(name)
     if len(name) > 2 * _LOOKED_AT:
         name = name[:_LOOKED_AT] + name[-_LOOKED_AT:]
-    # Removing comes before NFC, as it may bring a letter and its accent together; escaping comes after it, as NFC
-    # composes "<" and ">" with a stroke.
-    name = "".join(c for c in name if c in _JOINERS or unicodedata.category(c) not in _REMOVED_CATEGORIES)
-    name = unicodedata.normalize("NFC", name).translate(_ESCAPES)
+    if not _ORDINARY.fullmatch(name):
+        # Removing comes before NFC, as it may bring a letter and its accent together; escaping comes after it, as NFC
+        # composes "<" and ">" with a stroke.
+        name = "".join(c for c in name if c in _JOINERS or unicodedata.category(c) not in _REMOVED_CATEGORIES)
+        name = unicodedata.normalize("NFC", name).translate(_ESCAPES)
     name = _shortened(name.lstrip(_NOT_FIRST).rstrip(_NOT_LAST), _MAX_SAFE_BYTES)
     # Last, since what was cut away may have been all that told the name from a device or an auxiliary file.
     if _is_reserved_on_windows(name):

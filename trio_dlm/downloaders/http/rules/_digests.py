@@ -133,8 +133,7 @@ def agree(one: Sequence[Digest], other: Sequence[Digest]) -> bool | None:
 
 
 def _distinct(*fields: Mapping[str, bytes] | None) -> tuple[Digest, ...]:
-    found = [Digest(*member) for members in fields for member in (members or {}).items()]
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(Digest(*member) for members in fields if members for member in members.items()))
 
 
 def _dictionary(lines: Sequence[str]) -> Mapping[str, bytes] | None:
@@ -142,6 +141,8 @@ def _dictionary(lines: Sequence[str]) -> Mapping[str, bytes] | None:
 
     Parameters are read over, and of two members with one name the later counts (RFC 8941 section 3.2).
     """
+    if not lines:
+        return None
     text = ", ".join(lines).strip(" ")
     members = dict[str, bytes]()
     at = 0
@@ -162,6 +163,8 @@ def _dictionary(lines: Sequence[str]) -> Mapping[str, bytes] | None:
 
 def _legacy_list(lines: Sequence[str]) -> Mapping[str, bytes] | None:
     """Read ``SHA-256=…,MD5=…``; None if an element is no such pair, a digest cannot be one, or one has two values."""
+    if not lines:
+        return None
     members = dict[str, bytes]()
     for element in ",".join(lines).split(","):
         pair = _LEGACY_MEMBER.fullmatch(element.strip(" \t"))
