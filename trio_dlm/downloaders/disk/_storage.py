@@ -30,7 +30,9 @@ from ..._errors import StorageError, TargetExistsError, TransferError
 
 __all__ = [
     "EXISTING",
+    "LOCK",
     "NEW",
+    "PART",
     "READING",
     "Places",
     "check_room",
@@ -86,6 +88,11 @@ READING: Final = _ADVICE_BY_ERRNO | {
 }
 
 
+# What stands beside a file while it is made: its bytes, and the sign that somebody makes it.
+PART: Final = ".part"
+LOCK: Final = ".part.lock"
+
+
 @final
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -101,7 +108,7 @@ class Places:
     def of(cls, path: Path) -> Places:
         """Return the places of what becomes *path*; :data:`._names.AUXILIARY_SUFFIXES` keeps other names off them."""
         part, record, lock, spare = (
-            path.with_name(path.name + suffix) for suffix in (".part", ".part.json", ".part.lock", ".part.tmp")
+            path.with_name(path.name + suffix) for suffix in (PART, ".part.json", LOCK, ".part.tmp")
         )
         return cls(path, part, record, lock, spare)
 

@@ -14,7 +14,6 @@ Source:
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from typing import Final
 
 from ..._options import Overwrite
 from ._publish import candidates
-from ._storage import Places, is_taken, storage_errors
+from ._storage import LOCK, PART, storage_errors
 
 __all__ = ["can_be_unnamed", "save_whole"]
 
@@ -57,34 +56,50 @@ def save_whole(path: Path, name: str, chunks: Sequence[bytes], overwrite: Overwr
     Raises:
         StorageError: the disk refused.
     """
-    with storage_errors(path), contextlib.ExitStack() as stack:
+    with storage_errors(path):
         try:
             directory = os.open(path.parent, _DIRECTORY)
-            stack.callback(os.close, directory)
-            fd = os.open(".", _UNNAMED | os.O_WRONLY, 0o666, dir_fd=directory)
-            stack.callback(os.close, fd)
-            for chunk in chunks:
-                _write_all(fd, chunk)
-            for each in candidates(path, name, overwrite):
-                if _take_name(fd, directory, each):
-                    return each
-                if overwrite != "unique":
-                    break
+            try:
+                return _save(directory, path, name, chunks, overwrite)
+            finally:
+                os.close(directory)
         except OSError as exc:
             if exc.errno not in _OTHERWISE:
                 raise
     return None
 
 
-def _take_name(fd: int, directory: int, path: Path) -> bool:
-    places = Places.of(path)
-    if is_taken(places.lock) or is_taken(places.part):
+def _save(directory: int, path: Path, name: str, chunks: Sequence[bytes], overwrite: Overwrite) -> Path | None:
+    fd = os.open(".", _UNNAMED | os.O_WRONLY, 0o666, dir_fd=directory)
+    try:
+        for chunk in chunks:
+            _write_all(fd, chunk)
+        for each in candidates(path, name, overwrite):
+            if _take_name(fd, directory, each.name):
+                return each
+            if overwrite != "unique":
+                break
+    finally:
+        os.close(fd)
+    return None
+
+
+def _take_name(fd: int, directory: int, name: str) -> bool:
+    if _is_there(name + LOCK, directory) or _is_there(name + PART, directory):
         # Somebody's who will want the name, or has left something to go on from.
         return False
     try:
         # With a directory to stand in, since Python would follow the first link of /proc no further otherwise.
-        os.link(f"{_OPEN_FILES}/{fd}", path.name, dst_dir_fd=directory, follow_symlinks=True)
+        os.link(f"{_OPEN_FILES}/{fd}", name, dst_dir_fd=directory, follow_symlinks=True)
     except FileExistsError:
+        return False
+    return True
+
+
+def _is_there(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
         return False
     return True
 

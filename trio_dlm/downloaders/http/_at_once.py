@@ -21,7 +21,7 @@ from typing import Final
 from ..._options import Overwrite
 from ..._records import DownloadResult
 from ..._status import DownloadPhase
-from ..disk._storage import make_directory
+from ..disk._storage import look, make_directory, storage_errors
 from ..disk._unnamed import can_be_unnamed, save_whole
 from ._errand import Errand
 from ._target import Target
@@ -86,5 +86,11 @@ def _save(path: Path, name: str, body: bytes, claims: Sequence[Digest], *, overw
     found = {name: hashlib.new(name, body, usedforsecurity=False).digest() for name in algorithms(claims)}
     if mismatch(claims, found) is not None:
         return None
-    make_directory(path.parent)
-    return save_whole(path, name, [body], overwrite)
+    saved = save_whole(path, name, [body], overwrite)
+    if saved is None:
+        with storage_errors(path):
+            is_missing = look(path.parent) is None
+        if is_missing:
+            make_directory(path.parent)
+            saved = save_whole(path, name, [body], overwrite)
+    return saved

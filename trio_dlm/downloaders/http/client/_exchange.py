@@ -245,6 +245,15 @@ class Exchange:
         if self._pace is not None or not (self._limiter is None or self._limiter.is_unlimited):
             await trio.lowlevel.checkpoint()
             return None
+        whole = None if self._connection is None else self._connection.take_whole()
+        if whole is not None:
+            # It came with the header.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._held, self.has_ended = whole, True
+            if len(whole) != length:
+                return None
+            self.received_bytes = length
+            return self._hand_over_held()
         now = trio.current_time()
         with (
             trio.CancelScope(deadline=now + self._timeout_s),

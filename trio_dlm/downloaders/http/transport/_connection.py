@@ -158,6 +158,10 @@ class Connection:
                 parser.check()
         return self._take_pieces()
 
+    def take_whole(self) -> bytes | None:
+        """Return the body if all of it has come already, and is framed as it has to be; otherwise it is to be read."""
+        return self._take_pieces() if self._parser.is_whole else None
+
     def _take_pieces(self) -> bytes:
         pieces = self._parser.pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)

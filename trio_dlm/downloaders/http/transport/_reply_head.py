@@ -128,6 +128,11 @@ class ReplyParser:
         self.is_done = False
         self.has_surplus = False
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the message has come to its end, and nothing is wrong with it."""
+        return self.is_done and self._problem is None
+
     def check(self) -> None:
         """Say what was wrong behind the header, when all that was right was taken.
 
