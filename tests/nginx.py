@@ -49,6 +49,7 @@ http {{
     server {{
         listen 127.0.0.1:{port}{tls};
         root "{root}";
+        {rate}
     }}
 }}
 """
@@ -70,7 +71,12 @@ def find_nginx() -> str | None:
 
 @contextmanager
 def run_nginx(
-    program: str, *, prefix: Path, root: Path, certificate: tuple[Path, Path] | None = None
+    program: str,
+    *,
+    prefix: Path,
+    root: Path,
+    certificate: tuple[Path, Path] | None = None,
+    rate_bytes_per_s: int | None = None,
 ) -> Iterator[Nginx]:
     """Serve the files below *root* until the block ends.
 
@@ -79,6 +85,7 @@ def run_nginx(
         prefix: an empty directory for configuration, logs and temporary files; both paths without quotes and ``$``.
         root: the directory to serve.
         certificate: for TLS: the files with the server's chain and its key.
+        rate_bytes_per_s: how fast each reply goes out; None for as fast as it can.
 
     Raises:
         RuntimeError: nginx ended by itself, or did not end when told; its error log is in the message.
@@ -89,11 +96,12 @@ def run_nginx(
         config = prefix / "nginx.conf"
         # Started by root its worker would become somebody who cannot read a private directory; others may not say who.
         user = "user root;" if os.geteuid() == 0 else ""
+        rate = "" if rate_bytes_per_s is None else f"limit_rate {rate_bytes_per_s};"
         tls, scheme = "", "http"
         if certificate is not None:
             chain, key = certificate
             tls, scheme = f' ssl; ssl_certificate "{chain}"; ssl_certificate_key "{key}"', "https"
-        config.write_text(_CONFIG.format(user=user, port=port, root=root, tls=tls), "utf-8")
+        config.write_text(_CONFIG.format(user=user, port=port, root=root, tls=tls, rate=rate), "utf-8")
         process = subprocess.Popen(
             # Until it has read the configuration it would complain into a log of the system's.
             [program, "-p", str(prefix), "-e", "error.log", "-c", str(config)],

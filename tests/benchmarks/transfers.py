@@ -29,10 +29,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import trustme
-
 from tests.nginx import find_nginx, run_nginx
 
+from ._authority import make_certificate
 from ._measuring import ROOT, Sample, Spread, ratios, take_turns
 from ._tables import make_table, tell_machine
 
@@ -157,7 +156,7 @@ def main() -> None:
         for name in ("root", "plain", "secure"):
             (place / name).mkdir()
         _make_files(place / "root", options.big, options.small)
-        certificate = _make_certificate(place)
+        certificate = make_certificate(place)
         authority = place / "ca.pem"
         with (
             run_nginx(program, prefix=place / "plain", root=place / "root") as plain,
@@ -203,17 +202,6 @@ def _make_files(root: Path, big_mib: int, small_count: int) -> None:
             file.write(block)
     for number in range(small_count):
         (root / f"small{number:05}.bin").write_bytes(os.urandom(SMALL_BYTES))
-
-
-def _make_certificate(place: Path) -> tuple[Path, Path]:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(place / "ca.pem"))
-    server = authority.issue_cert("127.0.0.1")
-    chain, key = place / "chain.pem", place / "key.pem"
-    for blob in server.cert_chain_pems:
-        blob.write_to_path(str(chain), append=True)
-    server.private_key_pem.write_to_path(str(key))
-    return chain, key
 
 
 if __name__ == "__main__":
