@@ -14,7 +14,6 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-
 _Spent: TypeAlias = tuple[float, float]
 
 
