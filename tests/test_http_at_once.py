@@ -14,6 +14,7 @@ from trio_dlm import (
     ChecksumMismatchError,
     DownloadFailedError,
     DownloadResult,
+    IncompleteBodyError,
     StalledError,
     TargetExistsError,
     open_manager,
@@ -153,3 +154,16 @@ async def test_a_small_body_that_does_not_come_is_a_stall(origin: Origin, tmp_pa
 
     assert isinstance(caught.value.__cause__, StalledError)
     assert names_in(tmp_path) == []
+
+
+async def test_a_body_in_chunks_that_has_not_the_size_of_its_range_is_not_taken(
+    origin: Origin, tmp_path: Path, short_ways: list[Path | None]
+) -> None:
+    fields = ("Content-Range: bytes 0-11/12", 'ETag: "a"', "Transfer-Encoding: chunked")
+    origin.reply("/c", head(*fields, status="206 Partial Content") + b"3\r\nabc\r\n0\r\n\r\n")
+
+    with pytest.raises(DownloadFailedError) as caught:
+        await fetch(origin.url("/c"), tmp_path)
+
+    assert isinstance(caught.value.__cause__, IncompleteBodyError)
+    assert short_ways == []

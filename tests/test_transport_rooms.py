@@ -44,6 +44,23 @@ def test_what_could_be_two_requests_is_not_sent(wrong: WireRequest) -> None:
         encode_head(wrong)
 
 
+def test_a_tunnel_is_not_asked_for() -> None:
+    with pytest.raises(LocalProtocolError, match="CONNECT"):
+        encode_head(WireRequest(Origin(False, "a.example", 80, ""), b"CONNECT", b"a.example:80", []))
+
+
+def test_a_status_has_three_digits_that_mean_something() -> None:
+    parser = ReplyParser()
+    with pytest.raises(MalformedReplyError, match="099"):
+        parser.feed(b"HTTP/1.1 099 What\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_what_is_no_reply_is_shown_by_its_beginning() -> None:
+    parser = ReplyParser()
+    with pytest.raises(MalformedReplyError, match="220 mail.example ESMTP"):
+        parser.feed(b"220 mail.example ESMTP ready\r\n")
+
+
 def test_the_header_frames_the_body() -> None:
     assert framing_of([]) == 0
     assert framing_of([(b"Content-Length", b"5")]) == 5

@@ -123,13 +123,19 @@ async def test_a_capacity_limiter_of_anyio_limits_downloads_among_each_other() -
     running: list[str] = []
     peaks: list[int] = []
     limiters: list[anyio.CapacityLimiter] = []
+    meetings: list[anyio.Event] = []
 
     async def limited(job: DownloadJob) -> DownloadResult:
         if not limiters:
             limiters.append(anyio.CapacityLimiter(2))
+            meetings.append(anyio.Event())
         async with limiters[0]:
             running.append(job.correlation_id)
             peaks.append(len(running))
+            # Two of them are there at once, however late the second one starts.
+            if len(running) == 2:
+                meetings[0].set()
+            await meetings[0].wait()
             for _ in range(5):
                 await anyio.lowlevel.checkpoint()
             running.remove(job.correlation_id)
