@@ -57,7 +57,7 @@ def test_a_status_has_three_digits_that_mean_something() -> None:
 
 def test_what_is_no_reply_is_shown_by_its_beginning() -> None:
     parser = ReplyParser()
-    with pytest.raises(MalformedReplyError, match="220 mail.example ESMTP"):
+    with pytest.raises(MalformedReplyError, match=r"220 mail\.example ESMTP"):
         parser.feed(b"220 mail.example ESMTP ready\r\n")
 
 
