@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -836,6 +837,20 @@ async def test_authorities_that_cannot_be_read_say_so(library: Any, tmp_path: Pa
     with pytest.raises(HttpClientError, match=r"ca\.pem"):
         async with open_client(None, ClientSettings(ca_file=path)):
             pass
+
+
+async def test_authorities_that_cannot_be_read_when_they_are_needed_say_so(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no such certificates")
+
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(_own, "load_library", lambda: SimpleNamespace(create_ssl_context=fail))
+    async with open_origin(tls=server_context(authority)) as origin, open_client(None) as client:
+        with pytest.raises(HttpClientError, match="no such certificates"):
+            await get(client, origin.reply("/", reply(b"abc")))
 
 
 async def test_a_proxy_is_asked_with_its_credentials_which_nobody_sees(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from trio_dlm.downloaders.disk import _hops
 from trio_dlm.downloaders.disk._hops import Hops
 
 
@@ -40,6 +42,20 @@ def hops(limiter: trio.CapacityLimiter) -> Hops:
 
 
 @pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many calls each hop made."""
+    found = list[int]()
+    make_calls = _hops._make_calls
+
+    def count(calls: Sequence[_hops._Call[Any]]) -> None:
+        found.append(len(calls))
+        make_calls(calls)
+
+    monkeypatch.setattr(_hops, "_make_calls", count)
+    return found
+
+
+@pytest.fixture
 def ageless(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hop takes others along for as long as it lasts."""
     monkeypatch.setattr("trio_dlm.downloaders.disk._hops._YOUNG_S", 1e9)
@@ -65,22 +81,18 @@ async def test_it_is_a_checkpoint(hops: Hops) -> None:
 
 
 @pytest.mark.usefixtures("ageless")
-async def test_calls_that_come_while_a_hop_is_young_are_taken_along(hops: Hops) -> None:
-    gate, threads = Gate(), list[int]()
-
-    async def one() -> None:
-        threads.append(await hops.run(threading.get_ident))
-
+async def test_calls_that_come_while_a_hop_is_young_share_the_next(hops: Hops, sizes: list[int]) -> None:
+    gate = Gate()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(hops.run, gate)
         await entered(gate)
         for _ in range(8):
-            nursery.start_soon(one)
+            nursery.start_soon(hops.run, threading.get_ident)
         await trio.testing.wait_all_tasks_blocked()
+        assert sizes == [1]
         gate.open.set()
 
-    assert len(threads) == 8
-    assert len(set(threads)) == 1
+    assert sizes == [1, 8]
 
 
 @pytest.mark.usefixtures("ageless")
@@ -162,7 +174,7 @@ async def test_a_call_that_has_begun_is_waited_for(hops: Hops) -> None:
 
 @pytest.mark.usefixtures("ageless")
 async def test_who_was_not_taken_along_makes_a_hop_for_himself_and_the_others(
-    hops: Hops, monkeypatch: pytest.MonkeyPatch
+    hops: Hops, sizes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("trio_dlm.downloaders.disk._hops._MOST_CALLS", 2)
     gate, seen = Gate(), list[int]()
@@ -179,6 +191,7 @@ async def test_who_was_not_taken_along_makes_a_hop_for_himself_and_the_others(
         gate.open.set()
 
     assert sorted(seen) == list(range(7))
+    assert sizes == [1, 2, 2, 2, 1]
 
 
 @pytest.mark.usefixtures("ageless")
@@ -212,18 +225,12 @@ async def test_one_who_is_cancelled_while_he_waits_for_a_thread_leaves_the_other
     assert seen == ["served"]
 
 
-async def test_calls_of_one_turn_of_the_loop_share_a_hop(hops: Hops) -> None:
-    threads = list[int]()
-
-    async def one() -> None:
-        threads.append(await hops.run(threading.get_ident))
-
+async def test_calls_of_one_turn_of_the_loop_share_a_hop(hops: Hops, sizes: list[int]) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(8):
-            nursery.start_soon(one)
+            nursery.start_soon(hops.run, threading.get_ident)
 
-    assert len(threads) == 8
-    assert len(set(threads)) == 1
+    assert sizes == [8]
 
 
 async def test_those_who_were_taken_along_are_served_if_the_hop_is_cancelled_before_it_begins(

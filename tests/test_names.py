@@ -388,3 +388,11 @@ def test_a_chosen_name_has_no_directory(filename: str) -> None:
     assert name == filename
     assert PurePosixPath(name).parts == (name,)
     assert "\\" not in name
+
+
+@given(st.from_regex(_names._ORDINARY, fullmatch=True))
+def test_the_short_way_for_ordinary_names_is_the_long_one(name: str) -> None:
+    short = _names.plain_name(name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_names, "_ORDINARY", re.compile("(?!)"))
+        assert _names.plain_name(name) == short

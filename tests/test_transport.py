@@ -141,6 +141,34 @@ async def test_a_body_is_sent_with_its_length_or_in_chunks(client: Any) -> None:
     assert got[1].endswith(b"\r\n\r\n6\r\nfirst \r\n6\r\nsecond\r\n0\r\n\r\n")
 
 
+class Pieces:
+    """A body of single bytes, with nothing that has to be closed."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = list(content)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return bytes([self._left.pop(0)])
+
+
+@pytest.mark.parametrize("sent", [b"12", b"1234"])
+@pytest.mark.parametrize("in_pieces", [False, True])
+async def test_a_body_that_has_not_its_length_is_refused_and_its_connection_closed(
+    client: Any, library: Any, origin: Origin, sent: bytes, in_pieces: bool
+) -> None:
+    origin.reply("/", reply(b"abc"))
+    wrong = "1 bytes longer than" if len(sent) > 3 else "1 bytes before"
+    with pytest.raises(library.LocalProtocolError, match=wrong):
+        await client.post(origin.url("/"), content=Pieces(sent) if in_pieces else sent, headers={"Content-Length": "3"})
+    assert (await client.get(origin.url("/"))).content == b"abc"
+    assert origin.requests[-1].method == "GET"
+
+
 async def test_redirects_cookies_and_auth_are_the_clients(client: Any, origin: Origin) -> None:
     origin.reply("/a", head("Location: /b", "Content-Length: 3", "Set-Cookie: x=1", status="302 Found") + b"abc")
     origin.reply("/b", reply(b"there"))

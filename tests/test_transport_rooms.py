@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_dlm.downloaders.http.transport import _reply_head
+from trio_dlm.downloaders.http.transport._connection import Connection
 from trio_dlm.downloaders.http.transport._problems import LocalProtocolError, MalformedReplyError
 from trio_dlm.downloaders.http.transport._reply_head import Framing, ReplyParser
 from trio_dlm.downloaders.http.transport._request_head import Origin, WireRequest, encode_head, framing_of
@@ -47,6 +50,58 @@ def test_what_could_be_two_requests_is_not_sent(wrong: WireRequest) -> None:
 def test_a_tunnel_is_not_asked_for() -> None:
     with pytest.raises(LocalProtocolError, match="CONNECT"):
         encode_head(WireRequest(Origin(False, "a.example", 80, ""), b"CONNECT", b"a.example:80", []))
+
+
+class Breaking:
+    """A link that breaks under the second write, and has an answer all the same."""
+
+    can_move = True
+    is_secure = True
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer = answer
+        self.writes = 0
+
+    async def write(self, data: bytes) -> None:
+        self.writes += 1
+        if self.writes == 2:
+            raise BrokenPipeError
+
+    async def read(self, into: memoryview) -> int:
+        into[: len(self.answer)] = self.answer
+        return len(self.answer)
+
+
+async def untold(event: str, info: Mapping[str, object]) -> None:
+    pass
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_a_connection_is_kept_only_if_the_whole_request_was_sent(breaks: bool) -> None:
+    link = Breaking(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+    connection = Connection(link)  # type: ignore[arg-type]
+    # The body in chunks is a write of its own, and so is its end.
+    fields, body = ([(b"Transfer-Encoding", b"chunked")], [b"abc"]) if breaks else ([], [])
+    head = await connection.request(request(*fields, method=b"PUT", body=body), untold)
+    assert head.status == 413
+    assert connection.has_ended
+    assert connection.is_reusable is not breaks
+
+
+async def test_a_body_that_is_generated_does_not_outlive_its_request() -> None:
+    ended = list[str]()
+
+    async def generate() -> AsyncIterator[bytes]:
+        try:
+            yield b"abc"
+            yield b"never"
+        finally:
+            ended.append("closed")
+
+    connection = Connection(Breaking(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"))  # type: ignore[arg-type]
+    fields = [(b"Transfer-Encoding", b"chunked")]
+    await connection.request(request(*fields, method=b"PUT", body=generate()), untold)
+    assert ended == ["closed"]
 
 
 def test_a_status_has_three_digits_that_mean_something() -> None:

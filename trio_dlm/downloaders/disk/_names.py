@@ -18,11 +18,26 @@ from typing import Final
 
 from ..._errors import InvalidNameError
 
-__all__ = ["AUXILIARY_SUFFIXES", "base_name", "check_filename", "numbered", "plain_name", "safe_name"]
+__all__ = [
+    "AUXILIARY_SUFFIXES",
+    "LOCK",
+    "PART",
+    "RECORD",
+    "SPARE",
+    "base_name",
+    "check_filename",
+    "numbered",
+    "plain_name",
+    "safe_name",
+]
 
 # What stands beside a file while it is made.  No name from outside may end like this, or a server could have its bytes
 # taken for the record of another download.
-AUXILIARY_SUFFIXES: Final = (".part", ".part.json", ".part.lock", ".part.tmp")
+PART: Final = ".part"
+RECORD: Final = ".part.json"
+LOCK: Final = ".part.lock"
+SPARE: Final = ".part.tmp"
+AUXILIARY_SUFFIXES: Final = (PART, RECORD, LOCK, SPARE)
 
 # Linux takes 255 bytes (NTFS and APFS count fewer, larger units), and the auxiliary files must fit as well.
 _MAX_BYTES: Final = 255 - max(map(len, AUXILIARY_SUFFIXES))

@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import Final, final
 
 from ..._errors import StorageError, TargetExistsError, TransferError
+from ._names import LOCK, PART, RECORD, SPARE
 
 __all__ = [
     "EXISTING",
-    "LOCK",
     "NEW",
-    "PART",
     "READING",
     "Places",
     "check_room",
@@ -88,11 +87,6 @@ READING: Final = _ADVICE_BY_ERRNO | {
 }
 
 
-# What stands beside a file while it is made: its bytes, and the sign that somebody makes it.
-PART: Final = ".part"
-LOCK: Final = ".part.lock"
-
-
 @final
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -107,9 +101,7 @@ class Places:
     @classmethod
     def of(cls, path: Path) -> Places:
         """Return the places of what becomes *path*; :data:`._names.AUXILIARY_SUFFIXES` keeps other names off them."""
-        part, record, lock, spare = (
-            path.with_name(path.name + suffix) for suffix in (PART, ".part.json", LOCK, ".part.tmp")
-        )
+        part, record, lock, spare = (path.with_name(path.name + suffix) for suffix in (PART, RECORD, LOCK, SPARE))
         return cls(path, part, record, lock, spare)
 
 
@@ -175,17 +167,17 @@ def check_writable(directory: Path) -> None:
             raise OSError(number, os.strerror(number))
 
 
-def look(path: Path) -> os.stat_result | None:
+def look(path: Path | str, *, dir_fd: int | None = None) -> os.stat_result | None:
     """Return what is under a name, a link as such, or None if nothing is.  Raises ``OSError`` if it cannot be seen."""
     try:
-        return path.lstat()
+        return os.lstat(path, dir_fd=dir_fd)
     except FileNotFoundError:
         return None
 
 
-def is_taken(path: Path) -> bool:
+def is_taken(path: Path | str, *, dir_fd: int | None = None) -> bool:
     """Whether anything is there.  Who cannot look must not take it for nothing, as ``os.path.lexists`` does."""
-    return look(path) is not None
+    return look(path, dir_fd=dir_fd) is not None
 
 
 def refuse_special(path: Path) -> None:

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Final
 
 from ..._options import Overwrite
+from ._names import LOCK, PART
 from ._publish import candidates
-from ._storage import LOCK, PART, storage_errors
+from ._storage import is_taken, storage_errors
 
 __all__ = ["can_be_unnamed", "save_whole"]
 
@@ -85,21 +86,13 @@ def _save(directory: int, path: Path, name: str, chunks: Sequence[bytes], overwr
 
 
 def _take_name(fd: int, directory: int, name: str) -> bool:
-    if _is_there(name + LOCK, directory) or _is_there(name + PART, directory):
+    if any(is_taken(name + suffix, dir_fd=directory) for suffix in (LOCK, PART)):
         # Somebody's who will want the name, or has left something to go on from.
         return False
     try:
         # With a directory to stand in, since Python would follow the first link of /proc no further otherwise.
         os.link(f"{_OPEN_FILES}/{fd}", name, dst_dir_fd=directory, follow_symlinks=True)
     except FileExistsError:
-        return False
-    return True
-
-
-def _is_there(name: str, directory: int) -> bool:
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
         return False
     return True
 

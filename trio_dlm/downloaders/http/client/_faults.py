@@ -30,6 +30,7 @@ from ...._errors import (
     InvalidUrlError,
     StalledError,
     TransferError,
+    TrioDlmError,
     UnusableReplyError,
 )
 from ...._urls import redact_url
@@ -211,7 +212,8 @@ def _from_below(exc: BaseException, library: str) -> Exception | None:
     if members := _members(exc):
         leaves = [_from_below(each, library) for each in members]
         return None if None in leaves else leaves[0]
-    if isinstance(exc, TransferError) or not isinstance(exc, Exception):
+    # What is ours is said already: also that there is no TLS context, which is made in the midst of an exchange.
+    if isinstance(exc, TrioDlmError) or not isinstance(exc, Exception):
         return None
     return exc if isinstance(exc, OSError) or _package(exc) in {library, *_BELOW} else None
 

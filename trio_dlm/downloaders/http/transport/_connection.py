@@ -13,7 +13,8 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from typing import Final, final
 
 from ._connecting import Trace
@@ -97,22 +98,34 @@ class Connection:
         return head
 
     async def _send(self, data: bytes, body: Sequence[bytes] | AsyncIterable[bytes], length: int | None) -> None:
+        """Send the header *data* and the *body*, of *length* bytes, or in chunks if that is None."""
         if isinstance(body, Sequence) and length is not None:
             # One piece: a small request is one packet.
             content = b"".join(body)
-            _check_length(len(content), length, is_all=True)
+            _check_end(_left_after(content, length))
             await self.link.write(data + content)
             return
         await self.link.write(data)
-        sent = 0
-        async for chunk in _each(body):
-            sent += len(chunk)
-            _check_length(sent, length)
-            if chunk:
-                await self.link.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if length is None else chunk)
-        _check_length(sent, length, is_all=True)
-        if length is None:
+        left = length
+        if isinstance(body, Sequence):
+            for chunk in body:
+                left = await self._send_chunk(chunk, left)
+        else:
+            async with _iterating(body) as chunks:
+                async for chunk in chunks:
+                    left = await self._send_chunk(chunk, left)
+        if left is None:
             await self.link.write(b"0\r\n\r\n")
+        else:
+            _check_end(left)
+
+    async def _send_chunk(self, chunk: bytes, left: int | None) -> int | None:
+        """Send *chunk*, and return how many bytes are *left* for the next ones; None if they are not counted."""
+        if left is not None:
+            left = _left_after(chunk, left)
+        if chunk:
+            await self.link.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if left is None else chunk)
+        return left
 
     async def _read_head(self) -> Head:
         parser, link = self._parser, self.link
@@ -217,17 +230,24 @@ class Connection:
         self.link.close()
 
 
-async def _each(body: Sequence[bytes] | AsyncIterable[bytes]) -> AsyncIterator[bytes]:  # noqa: ASYNC900
-    # Iterated to its end by one loop, which leaves only with the connection.
-    if isinstance(body, Sequence):
-        for chunk in body:
-            yield chunk
-    else:
-        async for chunk in body:
-            yield chunk
+@contextlib.asynccontextmanager
+async def _iterating(body: AsyncIterable[bytes]) -> AsyncGenerator[AsyncIterator[bytes], None]:
+    """Give an iterator of *body* that does not outlive the block, as a generator would that is not run to its end."""
+    chunks = aiter(body)
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
-def _check_length(sent: int, promised: int | None, *, is_all: bool = False) -> None:
-    """Refuse a body that is not as long as promised: what is over would be taken for another request."""
-    if promised is not None and (sent > promised or (is_all and sent < promised)):
-        raise LocalProtocolError(f"the body of the request has {sent} bytes, and its Content-Length says {promised}")
+def _left_after(chunk: bytes, left: int) -> int:
+    # What is too much would be taken for the next request.
+    if len(chunk) > left:
+        raise LocalProtocolError(f"the body of the request is {len(chunk) - left} bytes longer than its Content-Length")
+    return left - len(chunk)
+
+
+def _check_end(left: int) -> None:
+    if left:
+        raise LocalProtocolError(f"the body of the request ended {left} bytes before its Content-Length")
