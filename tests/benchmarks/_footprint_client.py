@@ -21,7 +21,7 @@ import trio
 
 # Enough to be at full speed.
 _IN_THE_MIDST_BYTES: Final = 64 * 1024 * 1024
-_MANY: Final = 100
+MANY: Final = 100
 
 
 class Ticker:
@@ -88,9 +88,9 @@ async def many(url: str, directory: Path) -> float:
     from trio_dlm import HttpDownloader, open_manager
 
     downloader = HttpDownloader(connections=1)
-    async with open_manager(_MANY, directory=directory, downloader=downloader) as manager:
+    async with open_manager(MANY, directory=directory, downloader=downloader) as manager:
         async with trio.open_nursery() as nursery:
-            for number in range(_MANY):
+            for number in range(MANY):
                 task = await manager.submit(url, filename=f"{number}.bin")
                 nursery.start_soon(task.wait)
     return 0.0

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
-__all__ = ["make_table", "tell_machine"]
+__all__ = ["make_table", "publish", "tell_machine"]
 
 
 def make_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -32,3 +34,11 @@ def tell_machine(*packages: str) -> str:
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}, "
         f"{cores} {'core' if cores == 1 else 'cores'}, {versions}."
     )
+
+
+def publish(report: str, path: Path | None) -> None:
+    """Print *report*, and write it to *path* if there is one."""
+    print(report)
+    if path is not None:
+        path.write_text(f"{report}\n", "utf-8")
+        print(f"written to {path}", file=sys.stderr)

@@ -27,7 +27,7 @@ from tests.nginx import find_nginx, run_nginx
 from ._embedding_sample import SLOTS
 from ._manager_contenders import Pace
 from ._measuring import Sample, Spread, ratios, sample, take_turns
-from ._tables import make_table, tell_machine
+from ._tables import make_table, publish, tell_machine
 
 Contender: TypeAlias = tuple[str, str]
 """On which loop the program runs, and on which of them its downloads do."""
@@ -194,10 +194,7 @@ def main() -> None:
             lag,
         ]
     )
-    print(report)
-    if chosen.write is not None:
-        chosen.write.write_text(f"{report}\n", "utf-8")
-        print(f"written to {chosen.write}", file=sys.stderr)
+    publish(report, chosen.write)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -24,49 +22,36 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.nginx import find_nginx, run_nginx
+from tests.nginx import run_nginx
 
-from ._authority import make_certificate
+from ._fetching import MIB, aria2c, curl, fetch, fill, make_trusted, memory, require, spend
+from ._footprint_client import MANY
 from ._measuring import Sample, Spread, ratios, take_turns
-from ._spending import spend
-from ._tables import make_table, tell_machine
+from ._tables import make_table, publish, tell_machine
 
-_MIB: Final = 1024 * 1024
-_CLIENT: Final = (sys.executable, "-m", "tests.benchmarks._footprint_client")
-_MANY: Final = 100
+# Of which a hundred are downloaded at once.
 _EACH_MIB: Final = 8
 
 # By what is imported, in a fresh interpreter.
 _IMPORTS: Final = {
-    "nothing": "",
-    "trio_dlm": "import trio_dlm",
-    "trio, httpx": "import trio, httpx",
-    "yt_dlp": "import yt_dlp",
-    "huggingface_hub": "import huggingface_hub",
+    "trio_dlm": ["trio_dlm"],
+    "trio, httpx": ["trio", "httpx"],
+    "yt_dlp": ["yt_dlp"],
+    "huggingface_hub": ["huggingface_hub"],
 }
 
 
 def run_case(case: str, url: str) -> Sample:
     """Run one case of ours in a process, and return its own figure and what the system says of it."""
-    with _scratch() as directory:
-        taken, printed = spend([*_CLIENT, case, url, directory])
+    with memory() as directory:
+        taken, printed = spend([sys.executable, "-m", f"{__package__}._footprint_client", case, url, directory])
     return {**taken, "figure": float(printed)}
-
-
-def run_tool(command: Callable[[str], list[str]]) -> Sample:
-    """Run a program of others'."""
-    with _scratch() as directory:
-        taken, _printed = spend(command(directory))
-    return taken
 
 
 def run_python(*arguments: str) -> Sample:
     """Run the interpreter, and return what that took."""
-    return spend([sys.executable, *arguments])[0]
-
-
-def _scratch() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+    taken, _ = spend([sys.executable, *arguments])
+    return {"cpu_s": taken["cpu_s"], "cpu_ms": taken["cpu_s"] * 1000}
 
 
 def _row(what: str, who: str, samples: Sequence[Sample], figure: str, unit: str, target: float | None) -> list[str]:
@@ -74,21 +59,14 @@ def _row(what: str, who: str, samples: Sequence[Sample], figure: str, unit: str,
     return [what, who, f"{spread} {unit}", "–" if target is None else f"≤ {target:g} {unit}"]
 
 
-def compare_transfers(base: str, *, rounds: int) -> list[list[str]]:
+def compare_transfers(base: str, *, big_mib: int, rounds: int) -> list[list[str]]:
     """Measure what is measured while bytes come."""
     url = f"{base}big.bin"
-
-    def aria2c(directory: str) -> list[str]:
-        return ["aria2c", "-q", "--no-conf", "--file-allocation=none", "-x8", "-s8", f"-d{directory}", *_trust(), url]
-
-    def curl(directory: str) -> list[str]:
-        return ["curl", "-s", "--fail", "--cacert", os.environ["SSL_CERT_FILE"], "-o", f"{directory}/file", url]
-
     contenders: Mapping[str, Callable[[], Sample]] = {
-        **{each: partial(run_case, each, f"{base}big.bin") for each in ("stall", "stall-httpx", "cancel", "one")},
+        **{case: partial(run_case, case, url) for case in ("stall", "stall-httpx", "cancel", "one")},
         "many": partial(run_case, "many", f"{base}each.bin"),
-        "aria2c": partial(run_tool, aria2c),
-        "curl": partial(run_tool, curl),
+        "aria2c": partial(fetch, aria2c(connections=8), [url], expected_bytes=big_mib * MIB),
+        "curl": partial(fetch, curl(), [url], expected_bytes=big_mib * MIB),
     }
     taken = take_turns(contenders, rounds=rounds)
     return [
@@ -98,30 +76,21 @@ def compare_transfers(base: str, *, rounds: int) -> list[list[str]]:
         _row("memory, 8 connections", "trio_dlm", taken["one"], "rss_mib", "MiB", 60),
         _row("memory, 8 connections", "aria2c", taken["aria2c"], "rss_mib", "MiB", None),
         _row("memory, one connection", "curl", taken["curl"], "rss_mib", "MiB", None),
-        _row(f"memory, {_MANY} at once", "trio_dlm", taken["many"], "rss_mib", "MiB", 120),
+        _row(f"memory, {MANY} at once", "trio_dlm", taken["many"], "rss_mib", "MiB", 120),
     ]
-
-
-def _trust() -> list[str]:
-    return [f"--ca-certificate={os.environ['SSL_CERT_FILE']}"]
 
 
 def compare_starts(*, rounds: int) -> list[list[str]]:
     """Measure interpreters that import something and end."""
-    there = {
-        name: partial(run_python, "-c", code)
-        for name, code in _IMPORTS.items()
-        if importlib.util.find_spec(code.removeprefix("import ").partition(",")[0] or "sys") is not None
-    }
-    taken = take_turns({**there, "command": partial(run_python, "-m", "trio_dlm", "--version")}, rounds=rounds)
-    rows: list[list[str]] = []
-    for name, samples in taken.items():
-        milliseconds = [{"cpu_ms": sample["cpu_s"] * 1000} for sample in samples]
-        what = "start, trio-dlm --version" if name == "command" else f"start, import {name}"
-        rows.append(_row(what, "CPU", milliseconds, "cpu_ms", "ms", None))
+    starts = {"nothing": partial(run_python, "-c", "")}
+    for name, modules in _IMPORTS.items():
+        if all(map(importlib.util.find_spec, modules)):
+            starts[name] = partial(run_python, "-c", f"import {', '.join(modules)}")
+    starts["the command"] = partial(run_python, "-m", "trio_dlm", "--version")
+    taken = take_turns(starts, rounds=rounds)
+    rows = [_row("start, CPU", name, samples, "cpu_ms", "ms", None) for name, samples in taken.items()]
     against = ratios(taken["trio_dlm"], taken["trio, httpx"], "cpu_s")
-    rows.append(["start, import trio_dlm / import trio, httpx", "ratio", against.show(2), "≤ 1.15"])
-    return rows
+    return [*rows, ["start, CPU", "trio_dlm / trio, httpx", against.show(2), "≤ 1.15"]]
 
 
 def main() -> None:
@@ -130,30 +99,22 @@ def main() -> None:
     parser.add_argument("--big", type=int, default=1024, help="MiB of the large file")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    program = find_nginx()
-    missing = [name for name in ("curl", "aria2c") if shutil.which(name) is None]
-    if program is None or missing:
-        parser.error(f"needs nginx, curl and aria2c; missing: {', '.join(missing) or 'nginx'}")
+    program = require(parser, "curl", "aria2c")
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        (place / "root").mkdir()
-        (place / "nginx").mkdir()
-        os.environ["SSL_CERT_FILE"] = str(place / "ca.pem")
-        certificate = make_certificate(place)
-        for name, size in (("big.bin", options.big), ("each.bin", _EACH_MIB)):
-            with (place / "root" / name).open("wb") as file:
-                for _ in range(size):
-                    file.write(os.urandom(_MIB))
+        for each in ("root", "nginx"):
+            (place / each).mkdir()
+        certificate = make_trusted(place)
+        for name, size_mib in (("big.bin", options.big), ("each.bin", _EACH_MIB)):
+            fill(place / "root" / name, size_mib * MIB)
         with run_nginx(program, prefix=place / "nginx", root=place / "root", certificate=certificate) as nginx:
-            rows = compare_transfers(nginx.url, rounds=options.rounds)
+            rows = compare_transfers(nginx.url, big_mib=options.big, rounds=options.rounds)
     rows += compare_starts(rounds=options.rounds)
-    text = (
+    publish(
         f"{make_table(['what', 'of whom', 'median (range)', 'target'], rows)}\n\n"
-        f"{options.rounds} rounds, a file of {options.big:,} MiB.  {tell_machine('trio', 'httpx')}\n"
+        f"{options.rounds} rounds, a file of {options.big:,} MiB.  {tell_machine('trio', 'httpx')}",
+        options.write,
     )
-    print(text)
-    if options.write is not None:
-        options.write.write_text(text, "utf-8")
 
 
 if __name__ == "__main__":

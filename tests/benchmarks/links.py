@@ -8,32 +8,30 @@ Rules that hold here:
 
 - the limits are the server's (nginx's ``limit_rate`` of every connection) or a process's in between that delays what
   passes; what is measured knows of neither;
-- what was saved is compared in size, and targets are printed beside the figures and never asserted.
+- ratios leave out the start of a client in Python, which is in its whole wall clock; targets are printed beside the
+  figures and never asserted.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.nginx import find_nginx, run_nginx
+from tests.nginx import run_nginx
 
-from ._authority import make_certificate
-from ._measuring import ROOT, Sample, Spread, ratios, take_turns
-from ._spending import spend
-from ._tables import make_table, tell_machine
+from ._fetching import MIB, Command, aria2c, curl, fetch, fill, make_trusted, python, require
+from ._measuring import ROOT, Spread, ratios, take_turns
+from ._tables import make_table, publish, tell_machine
 
-_MIB: Final = 1024 * 1024
-_RATE: Final = 5 * _MIB
+_RATE: Final = 5 * MIB
 _SLOW_MIB: Final = 64
 _FAR_MIB: Final = 128
 _FAR_FILES: Final = 500
@@ -41,94 +39,54 @@ _SMALL_BYTES: Final = 10 * 1024
 # Half of a round trip of 50 ms.
 _DELAY_S: Final = 0.025
 
-_AGENT: Final = (sys.executable, "-m", "tests.benchmarks._links_client")
 
+@dataclass(frozen=True)
+class Family:
+    """Files behind one link, and who fetches them.
 
-def _ours(connections: int, at_once: int, *warm: str) -> Callable[[Path, Path], list[str]]:
-    return lambda urls, out: [*_AGENT, "trio_dlm", str(connections), str(at_once), str(urls), str(out), *warm]
-
-
-def _httpx(warm: str) -> Callable[[Path, Path], list[str]]:
-    return lambda urls, out: [*_AGENT, "httpx", "1", "1", str(urls), str(out), warm]
-
-
-def _aria2c(connections: int) -> Callable[[Path, Path], list[str]]:
-    return lambda urls, out: [
-        *("aria2c", "-q", "--no-conf", "--file-allocation=none", "--min-split-size=1M", f"-x{connections}"),
-        *(f"-s{connections}", f"--ca-certificate={os.environ['SSL_CERT_FILE']}", "-d", str(out), "-i", str(urls)),
-    ]
-
-
-def _curl(at_once: int) -> Callable[[Path, Path], list[str]]:
-    return lambda urls, out: [
-        *(
-            "curl",
-            "-s",
-            "--no-progress-meter",
-            "--fail",
-            "--cacert",
-            os.environ["SSL_CERT_FILE"],
-            "-Z",
-            "--parallel-max",
-            str(at_once),
-        ),
-        *("--output-dir", str(out), "--remote-name-all", "-K", str(urls.with_suffix(".curl"))),
-    ]
-
-
-def measure(make: Callable[[Path, Path], list[str]], urls: Sequence[str], *, expected_bytes: int) -> Sample:
-    """Fetch *urls* with what *make* says, in a process of its own.
-
-    Raises:
-        RuntimeError: it failed, or did not save what it should have.
+    Attributes:
+        name: for the table.
+        clients: ours is called ``trio_dlm``.
+        urls: what is fetched.
+        size: how many bytes each file has.
+        figure: what is compared.
+        ideal_s: the least that it could take, if that is known.
+        targets: what the ratio of ours and another's should be at most; under ``trio_dlm`` that of wall and ideal.
     """
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=memory) as scratch:
-        out, listed = Path(scratch, "out"), Path(scratch, "urls")
-        out.mkdir()
-        listed.write_text("\n".join(urls), "utf-8")
-        listed.with_suffix(".curl").write_text("".join(f'url = "{url}"\n' for url in urls), "utf-8")
-        taken, printed = spend(make(listed, out))
-        saved = sum(path.stat().st_size for path in out.iterdir())
-        if saved != expected_bytes:
-            raise RuntimeError(f"{saved} bytes were saved, expected {expected_bytes}")
-    # A client in Python tells what its transfer took, without its start.
-    inside = dict(zip(("cpu_s", "wall_s"), map(float, printed.split()), strict=False))
-    return {**taken, "transfer_cpu_s": inside.get("cpu_s", taken["cpu_s"]), **inside}
+
+    name: str
+    clients: Mapping[str, Command]
+    urls: Sequence[str]
+    size: int
+    figure: str = "transfer_wall_s"
+    ideal_s: float | None = None
+    targets: Mapping[str, float] = field(default_factory=dict)
 
 
-def compare(
-    name: str,
-    clients: Mapping[str, Callable[[Path, Path], list[str]]],
-    urls: Sequence[str],
-    *,
-    expected_bytes: int,
-    rounds: int,
-    figure: str,
-    ideal_s: float | None = None,
-    targets: Mapping[str, float],
-) -> list[list[str]]:
-    """Let *clients* fetch *urls* by turns, and return the rows of the table."""
-    print(name, file=sys.stderr)
+def compare(family: Family, *, rounds: int) -> list[list[str]]:
+    """Let the clients of *family* fetch its files by turns, and return the rows of the table."""
+    print(family.name, file=sys.stderr)
+    expected_bytes = family.size * len(family.urls)
     taken = take_turns(
-        {each: partial(measure, make, urls, expected_bytes=expected_bytes) for each, make in clients.items()},
+        {
+            name: partial(fetch, command, family.urls, expected_bytes=expected_bytes)
+            for name, command in family.clients.items()
+        },
         rounds=rounds,
     )
     rows: list[list[str]] = []
-    for each, samples in taken.items():
-        walls = [sample["wall_s"] for sample in samples]
-        if each == "trio_dlm":
-            against, target = "–", targets.get("ideal")
-        else:
-            against, target = ratios(taken["trio_dlm"], samples, figure).show(2), targets.get(each)
+    for name, samples in taken.items():
+        walls = [sample["transfer_wall_s"] for sample in samples]
+        target = family.targets.get(name)
         rows.append(
             [
+                family.name,
                 name,
-                each,
+                Spread.of([sample["wall_s"] for sample in samples]).show(2),
                 Spread.of(walls).show(2),
-                "–" if ideal_s is None else Spread.of([wall / ideal_s for wall in walls]).show(2),
+                "–" if family.ideal_s is None else Spread.of([wall / family.ideal_s for wall in walls]).show(2),
                 Spread.of([sample["transfer_cpu_s"] for sample in samples]).show(2),
-                against,
+                "–" if name == "trio_dlm" else ratios(taken["trio_dlm"], samples, family.figure).show(2),
                 "–" if target is None else f"≤ {target:g}",
             ]
         )
@@ -139,7 +97,7 @@ def compare(
 def _far_away(url: str) -> Iterator[str]:
     """Give another URL of the server at *url*, behind a round trip of 50 ms."""
     port = url.rstrip("/").rpartition(":")[2]
-    command = [sys.executable, "-m", "tests.benchmarks._slow_link", port, str(_DELAY_S)]
+    command = [sys.executable, "-m", f"{__package__}._slow_link", port, str(_DELAY_S)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -148,98 +106,70 @@ def _far_away(url: str) -> Iterator[str]:
             process.terminate()
 
 
+def _families(limited: str, far: str, *, ideal_s: float) -> Iterator[Family]:
+    for connections in (8, 16):
+        yield Family(
+            f"segments, {connections}",
+            {"trio_dlm": python("trio_dlm", connections=connections), "aria2c": aria2c(connections=connections)},
+            [f"{limited}segments{connections}.bin"],
+            int(connections * _RATE * ideal_s),
+            ideal_s=ideal_s,
+            targets={"trio_dlm": 1.10, "aria2c": 1.0},
+        )
+    warm = f"{limited}warm.bin"
+    yield Family(
+        "slow, CPU",
+        {**{each: python(each, warm=warm) for each in ("trio_dlm", "httpx on trio")}, "curl": curl()},
+        [f"{limited}slow.bin"],
+        _SLOW_MIB * MIB,
+        figure="transfer_cpu_s",
+        ideal_s=_SLOW_MIB * MIB / _RATE,
+        targets={"httpx on trio": 0.3},
+    )
+    yield Family(
+        "50 ms away, 1 file",
+        {"trio_dlm": python("trio_dlm", connections=8), "aria2c": aria2c(connections=8)},
+        [f"{far}far.bin"],
+        _FAR_MIB * MIB,
+        targets={"aria2c": 1.0},
+    )
+    yield Family(
+        f"50 ms away, {_FAR_FILES} files",
+        {"trio_dlm": python("trio_dlm", at_once=20), "curl": curl(at_once=20)},
+        [f"{far}small{number:03}.bin" for number in range(_FAR_FILES)],
+        _SMALL_BYTES,
+        targets={"curl": 1.2},
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=10.0, help="what segments take ideally")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    program = find_nginx()
-    missing = [name for name in ("curl", "aria2c") if shutil.which(name) is None]
-    if program is None or missing:
-        parser.error(f"needs nginx, curl and aria2c; missing: {', '.join(missing) or 'nginx'}")
+    program = require(parser, "curl", "aria2c")
     rows: list[list[str]] = []
-    with tempfile.TemporaryDirectory() as scratch, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         root = place / "root"
-        root.mkdir()
-        certificate = make_certificate(place)
-        os.environ["SSL_CERT_FILE"] = str(place / "ca.pem")
-
-        def serve(name: str, *, is_secure: bool, rate: int | None) -> str:
-            prefix = place / name
-            prefix.mkdir()
-            running = run_nginx(
-                program,
-                prefix=prefix,
-                root=root,
-                certificate=certificate if is_secure else None,
-                rate_bytes_per_s=rate,
-            )
-            return stack.enter_context(running).url
-
-        limited = serve("limited", is_secure=True, rate=_RATE)
-        for connections in (8, 16):
-            size = int(connections * _RATE * options.seconds)
-            name = f"segments{connections}.bin"
-            _fill(root / name, size)
-            rows += compare(
-                f"segments, {connections}",
-                {"trio_dlm": _ours(connections, 1), "aria2c": _aria2c(connections)},
-                [limited + name],
-                expected_bytes=size,
-                rounds=options.rounds,
-                figure="wall_s",
-                ideal_s=options.seconds,
-                targets={"ideal": 1.10, "aria2c": 1.0},
-            )
-        _fill(root / "slow.bin", _SLOW_MIB * _MIB)
-        _fill(root / "warm.bin", 1)
-        warm = f"{limited}warm.bin"
-        rows += compare(
-            "slow, CPU",
-            {"trio_dlm": _ours(1, 1, warm), "httpx": _httpx(warm), "curl": _curl(1)},
-            [f"{limited}slow.bin"],
-            expected_bytes=_SLOW_MIB * _MIB,
-            rounds=options.rounds,
-            figure="transfer_cpu_s",
-            ideal_s=_SLOW_MIB * _MIB / _RATE,
-            targets={"httpx": 0.3},
-        )
-        far = stack.enter_context(_far_away(serve("near", is_secure=False, rate=None)))
-        _fill(root / "far.bin", _FAR_MIB * _MIB)
-        rows += compare(
-            "50 ms away, 1 file",
-            {"trio_dlm": _ours(8, 1), "aria2c": _aria2c(8)},
-            [f"{far}far.bin"],
-            expected_bytes=_FAR_MIB * _MIB,
-            rounds=options.rounds,
-            figure="wall_s",
-            targets={"aria2c": 1.0},
-        )
-        names = [f"small{number:03}.bin" for number in range(_FAR_FILES)]
-        for each in names:
-            _fill(root / each, _SMALL_BYTES)
-        rows += compare(
-            f"50 ms away, {_FAR_FILES} files",
-            {"trio_dlm": _ours(1, 20), "curl": _curl(20)},
-            [far + each for each in names],
-            expected_bytes=_FAR_FILES * _SMALL_BYTES,
-            rounds=options.rounds,
-            figure="wall_s",
-            targets={"curl": 1.2},
-        )
-    header = ["link", "client", "wall s", "wall / ideal", "CPU s", "ours / its", "target"]
-    text = f"{make_table(header, rows)}\n\n{options.rounds} rounds.  {tell_machine('trio', 'httpx')}\n"
-    print(text)
-    if options.write is not None:
-        options.write.write_text(text, "utf-8")
-
-
-def _fill(path: Path, size: int) -> None:
-    with path.open("wb") as file:
-        while size:
-            size -= file.write(os.urandom(min(size, _MIB)))
+        for each in ("root", "limited", "near"):
+            (place / each).mkdir()
+        certificate = make_trusted(place)
+        fill(root / "warm.bin", 1)
+        with (
+            run_nginx(
+                program, prefix=place / "limited", root=root, certificate=certificate, rate_bytes_per_s=_RATE
+            ) as limited,
+            run_nginx(program, prefix=place / "near", root=root) as near,
+            _far_away(near.url) as far,
+        ):
+            for family in _families(limited.url, far, ideal_s=options.seconds):
+                for url in family.urls:
+                    fill(root / url.rpartition("/")[2], family.size)
+                rows += compare(family, rounds=options.rounds)
+    header = ["link", "client", "wall s", "of it transfer", "transfer / ideal", "CPU s", "ours / its", "target"]
+    publish(f"{make_table(header, rows)}\n\n{options.rounds} rounds.  {tell_machine('trio', 'httpx')}", options.write)
 
 
 if __name__ == "__main__":

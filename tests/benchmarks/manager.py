@@ -22,7 +22,7 @@ from typing import Final
 
 from ._manager_contenders import CONTENDERS, Pace, make_urls
 from ._measuring import Sample, Spread, ratios, sample, take_turns
-from ._tables import make_table, tell_machine
+from ._tables import make_table, publish, tell_machine
 
 SLOTS: Final = (5, 100)
 CPU_COUNT: Final = 20_000
@@ -123,10 +123,7 @@ def main() -> None:
             cancelling,
         ]
     )
-    print(report)
-    if chosen.write is not None:
-        chosen.write.write_text(f"{report}\n", "utf-8")
-        print(f"written to {chosen.write}", file=sys.stderr)
+    publish(report, chosen.write)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from tests.media import MediaSite, open_site
 from trio_dlm import DownloadManager, DownloadPhase, DownloadTask, YtDlpDownloader, YtDlpOptions, open_manager
 from trio_dlm.downloaders.ytdlp._group import is_running
 
-from ._tables import make_table, tell_machine
+from ._tables import make_table, publish, tell_machine
 
 CANCEL_TARGET_MS: Final = 250.0
 LOOP_TARGET_MS: Final = 10.0
@@ -197,10 +197,7 @@ def main() -> None:
             held,
         ]
     )
-    print(report)
-    if chosen.write is not None:
-        chosen.write.write_text(f"{report}\n", "utf-8")
-        print(f"written to {chosen.write}", file=sys.stderr)
+    publish(report, chosen.write)
 
 
 if __name__ == "__main__":

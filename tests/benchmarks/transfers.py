@@ -6,8 +6,7 @@
 
 Rules that hold here:
 
-- the server is nginx on loopback, plain and with TLS; every client saves to the same kind of disk (memory, where there
-  is one), and what it saved is compared in size;
+- the server is nginx on loopback, plain and with TLS;
 - the processor time is that of the whole process, start and imports included; for clients in Python the part from the
   first request to the last file is told as well;
 - targets are printed beside the figures and never asserted.
@@ -16,47 +15,24 @@ Rules that hold here:
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import resource
-import shutil
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.nginx import find_nginx, run_nginx
+from tests.nginx import run_nginx
 
-from ._authority import make_certificate
-from ._measuring import ROOT, Sample, Spread, ratios, take_turns
-from ._tables import make_table, tell_machine
+from ._fetching import MIB, Command, aria2c, curl, fetch, fill, make_trusted, python, require, wget2
+from ._measuring import Sample, Spread, ratios, take_turns
+from ._tables import make_table, publish, tell_machine
 
 SMALL_BYTES: Final = 10 * 1024
 
-# Written by others, in C; what each is told to do the same.
-_TOOLS: Final[Mapping[str, Callable[[int, Path, Path], list[str]]]] = {
-    "curl": lambda at_once, urls, out: [
-        *("curl", "-s", "--fail", "-Z", "--parallel-max", str(at_once), "--output-dir", str(out)),
-        *("--remote-name-all", "-K", str(urls.with_suffix(".curl"))),
-    ],
-    "aria2c": lambda at_once, urls, out: [
-        *("aria2c", "-q", "--no-conf", "--file-allocation=none", f"-j{at_once}", "-x1", "-s1", "-d", str(out)),
-        *("-i", str(urls)),
-    ],
-    "wget2": lambda at_once, urls, out: [
-        *("wget2", "-q", "--no-config", "--no-robots", f"--max-threads={at_once}", "--chunk-size=0", "-P", str(out)),
-        *("-i", str(urls)),
-    ],
-}
-_PYTHON: Final = ("trio_dlm", "aiohttp", "httpx", "requests")
+_PYTHON: Final = frozenset({"trio_dlm", "aiohttp", "httpx", "requests"})
 
-# By family: who takes part, how many at once, and what ours should reach against whom.
-_BIG: Final = ("trio_dlm", "curl", "aria2c", "wget2", "aiohttp", "requests", "httpx")
-_SMALL: Final = ("trio_dlm", "curl", "aria2c", "wget2", "aiohttp")
+# What ours should reach, by family, scheme and who is compared.
 _TARGETS: Final = {
     ("big", "http", "curl"): 0.85,
     ("big", "https", "curl"): 0.85,
@@ -67,67 +43,27 @@ _TARGETS: Final = {
 }
 
 
-def measure(client: str, urls: Sequence[str], *, at_once: int, authority: Path, expected_bytes: int) -> Sample:
-    """Run *client* in a process of its own, and return its processor time and wall clock.
-
-    Raises:
-        subprocess.CalledProcessError: it failed.
-        RuntimeError: it did not save what it should have.
-    """
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
-    with tempfile.TemporaryDirectory(dir=memory) as scratch:
-        directory, listed = Path(scratch, "out"), Path(scratch, "urls")
-        directory.mkdir()
-        listed.write_text("\n".join(urls), "utf-8")
-        listed.with_suffix(".curl").write_text("".join(f'url = "{url}"\n' for url in urls), "utf-8")
-        is_python = client in _PYTHON
-        command = (
-            [sys.executable, "-m", "tests.benchmarks._transfers_client", client, str(at_once), str(directory)]
-            if is_python
-            else _TOOLS[client](at_once, listed, directory)
-        )
-        environment = {**os.environ, "SSL_CERT_FILE": str(authority), "CURL_CA_BUNDLE": str(authority)}
-        environment["REQUESTS_CA_BUNDLE"] = str(authority)
-        if client == "aria2c":
-            command.insert(1, f"--ca-certificate={authority}")
-        if client == "wget2":
-            command.insert(1, f"--ca-certificate={authority}")
-        before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run(
-            command, input="\n".join(urls), env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
-        )
-        wall_s, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-        saved = sum(path.stat().st_size for path in directory.iterdir())
-        if saved != expected_bytes:
-            raise RuntimeError(f"{client} saved {saved} bytes, expected {expected_bytes}")
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    inside = json.loads(done.stdout)["transfer_s"] if is_python else cpu_s
-    return {"cpu_s": cpu_s, "transfer_s": inside, "wall_s": wall_s}
-
-
 def compare(
-    family: str, clients: Sequence[str], urls: Mapping[str, Sequence[str]], *, rounds: int, at_once: int, **more: object
+    family: str, clients: Mapping[str, Command], urls: Mapping[str, Sequence[str]], *, rounds: int, expected_bytes: int
 ) -> list[list[str]]:
     """Compare *clients* over http and https, and return the rows of the table."""
     rows: list[list[str]] = []
     for scheme, each in urls.items():
         print(f"{family} over {scheme}", file=sys.stderr)
         taken = take_turns(
-            {name: partial(measure, name, each, at_once=at_once, **more) for name in clients},  # type: ignore[arg-type]
+            {name: partial(fetch, command, each, expected_bytes=expected_bytes) for name, command in clients.items()},
             rounds=rounds,
         )
         for name, samples in taken.items():
             target = _TARGETS.get((family, scheme, name))
             # Against a loop in Python both starts are left out.
-            figure = "transfer_s" if name in _PYTHON else "cpu_s"
+            figure = "transfer_cpu_s" if name in _PYTHON else "cpu_s"
             against = "–" if name == "trio_dlm" else ratios(taken["trio_dlm"], samples, figure).show(2)
             rows.append(
                 [
                     f"{family}, {scheme}",
                     name,
-                    _spread(samples, "cpu_s").show(2),
-                    _spread(samples, "transfer_s").show(2),
-                    _spread(samples, "wall_s").show(2),
+                    *(_show(samples, figure) for figure in ("cpu_s", "transfer_cpu_s", "wall_s")),
                     against,
                     "–" if target is None else f"≤ {target:g}",
                 ]
@@ -135,8 +71,8 @@ def compare(
     return rows
 
 
-def _spread(samples: Sequence[Sample], figure: str) -> Spread:
-    return Spread.of([each[figure] for each in samples])
+def _show(samples: Sequence[Sample], figure: str) -> str:
+    return Spread.of([each[figure] for each in samples]).show(2)
 
 
 def main() -> None:
@@ -147,61 +83,49 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=20)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    program = find_nginx()
-    missing = [name for name in _TOOLS if shutil.which(name) is None]
-    if program is None or missing:
-        parser.error(f"needs nginx, curl, aria2c and wget2; missing: {', '.join(missing) or 'nginx'}")
+    program = require(parser, "curl", "aria2c", "wget2")
+    names = [f"small{number:05}.bin" for number in range(options.small)]
+    at_once = options.at_once
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        for name in ("root", "plain", "secure"):
-            (place / name).mkdir()
-        _make_files(place / "root", options.big, options.small)
-        certificate = make_certificate(place)
-        authority = place / "ca.pem"
+        root = place / "root"
+        for each in ("root", "plain", "secure"):
+            (place / each).mkdir()
+        fill(root / "big.bin", options.big * MIB)
+        for name in names:
+            fill(root / name, SMALL_BYTES)
+        certificate = make_trusted(place)
         with (
-            run_nginx(program, prefix=place / "plain", root=place / "root") as plain,
-            run_nginx(program, prefix=place / "secure", root=place / "root", certificate=certificate) as secure,
+            run_nginx(program, prefix=place / "plain", root=root) as plain,
+            run_nginx(program, prefix=place / "secure", root=root, certificate=certificate) as secure,
         ):
             bases = {"http": plain.url, "https": secure.url}
-            big_bytes = options.big * 1024 * 1024
+            one = ("trio_dlm", "aiohttp", "requests", "httpx")
             rows = compare(
                 "big",
-                _BIG,
+                {"curl": curl(), "aria2c": aria2c(), "wget2": wget2(), **{each: python(each) for each in one}},
                 {scheme: [f"{base}big.bin"] for scheme, base in bases.items()},
                 rounds=options.rounds,
-                at_once=1,
-                authority=authority,
-                expected_bytes=big_bytes,
+                expected_bytes=options.big * MIB,
             )
             rows += compare(
                 "small",
-                _SMALL,
                 {
-                    scheme: [f"{base}small{number:05}.bin" for number in range(options.small)]
-                    for scheme, base in bases.items()
+                    "curl": curl(at_once=at_once),
+                    "aria2c": aria2c(at_once=at_once),
+                    "wget2": wget2(at_once=at_once),
+                    **{each: python(each, at_once=at_once) for each in ("trio_dlm", "aiohttp")},
                 },
+                {scheme: [base + name for name in names] for scheme, base in bases.items()},
                 rounds=options.rounds,
-                at_once=options.at_once,
-                authority=authority,
                 expected_bytes=options.small * SMALL_BYTES,
             )
     header = ["files", "client", "CPU s", "of it transfer", "wall s", "CPU of ours / its", "target"]
-    text = (
+    publish(
         f"{make_table(header, rows)}\n\n{options.rounds} rounds, one file of {options.big:,} MiB, {options.small:,} "
-        f"files of 10 KiB, {options.at_once} at a time.  {tell_machine('trio', 'aiohttp', 'httpx', 'requests')}\n"
+        f"files of 10 KiB, {at_once} at a time.  {tell_machine('trio', 'aiohttp', 'httpx', 'requests')}",
+        options.write,
     )
-    print(text)
-    if options.write is not None:
-        options.write.write_text(text, "utf-8")
-
-
-def _make_files(root: Path, big_mib: int, small_count: int) -> None:
-    block = os.urandom(1024 * 1024)
-    with (root / "big.bin").open("wb") as file:
-        for _ in range(big_mib):
-            file.write(block)
-    for number in range(small_count):
-        (root / f"small{number:05}.bin").write_bytes(os.urandom(SMALL_BYTES))
 
 
 if __name__ == "__main__":
