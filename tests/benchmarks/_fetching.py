@@ -105,12 +105,8 @@ def fetch(command: Command, urls: Sequence[str], *, expected_bytes: int) -> Samp
         saved = sum(path.stat().st_size for path in out.iterdir())
         if saved != expected_bytes:
             raise RuntimeError(f"{saved} bytes were saved, expected {expected_bytes}")
-    return {
-        **taken,
-        "transfer_cpu_s": taken["cpu_s"],
-        "transfer_wall_s": taken["wall_s"],
-        **json.loads(printed or "{}"),
-    }
+    of_all = {"transfer_cpu_s": taken["cpu_s"], "transfer_wall_s": taken["wall_s"]}
+    return {**taken, **(json.loads(printed) if printed else of_all)}
 
 
 def spend(command: Sequence[str]) -> tuple[Sample, str]:

@@ -7,10 +7,10 @@ a whole one more, as a handshake would.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sys
+from typing import Final
 
-_READ_BYTES = 256 * 1024
+_READ_BYTES: Final = 256 * 1024
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float) -> None:
@@ -23,10 +23,12 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, del
             await asyncio.sleep(due - loop.time())
             if not data:
                 break
-            # Who has all that he wants goes, whatever is still on its way.
-            with contextlib.suppress(OSError):
-                writer.write(data)
+            writer.write(data)
+            try:
                 await writer.drain()
+            except OSError:
+                # Who has all that he wants goes, whatever is still on its way.
+                break
         writer.close()
 
     delivering = asyncio.create_task(deliver())

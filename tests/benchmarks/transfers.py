@@ -103,7 +103,7 @@ def main() -> None:
             one = ("trio_dlm", "aiohttp", "requests", "httpx")
             rows = compare(
                 "big",
-                {"curl": curl(), "aria2c": aria2c(), "wget2": wget2(), **{each: python(each) for each in one}},
+                {**{each: python(each) for each in one}, "curl": curl(), "aria2c": aria2c(), "wget2": wget2()},
                 {scheme: [f"{base}big.bin"] for scheme, base in bases.items()},
                 rounds=options.rounds,
                 expected_bytes=options.big * MIB,
@@ -111,10 +111,10 @@ def main() -> None:
             rows += compare(
                 "small",
                 {
+                    **{each: python(each, at_once=at_once) for each in ("trio_dlm", "aiohttp")},
                     "curl": curl(at_once=at_once),
                     "aria2c": aria2c(at_once=at_once),
                     "wget2": wget2(at_once=at_once),
-                    **{each: python(each, at_once=at_once) for each in ("trio_dlm", "aiohttp")},
                 },
                 {scheme: [base + name for name in names] for scheme, base in bases.items()},
                 rounds=options.rounds,
