@@ -592,13 +592,19 @@ async def test_https_with_a_trusted_certificate_works(client: AnyClient, authori
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", UnusableReplyError, "not HTTP"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1_000_000, UnusableReplyError, "header of the reply is larger"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000, UnusableReplyError, "header of the reply is larger"),
-        (b"HTTP/1.1 " + b"200" * 100_000, UnusableReplyError, "header of the reply is larger|not HTTP"),
     ],
 )
 async def test_a_reply_that_is_none_says_so(
     client: AnyClient, origin: Origin, said: bytes, kind: type[TransferError], match: str
 ) -> None:
     await expect(client, origin.reply("/", said, close=True), kind, match)
+    await origin.wait_no_connections()
+
+
+async def test_a_status_without_end_says_so(client: AnyClient, origin: Origin) -> None:
+    # Our own way reads it as it comes, and a status has three digits; the libraries wait for the end of the line.
+    match = "not HTTP" if isinstance(client, _own.OwnClient) else "header of the reply is larger"
+    await expect(client, origin.reply("/", b"HTTP/1.1 " + b"200" * 100_000, close=True), UnusableReplyError, match)
     await origin.wait_no_connections()
 
 

@@ -272,7 +272,7 @@ async def test_a_small_file_takes_three_hops_to_a_thread_and_one_to_guess_its_na
         (reply(b"ab", "Content-Encoding: turned"), UnusableReplyError, "Content-Encoding 'turned'"),
         (reply(b"ab", "Content-Range: bytes 0-1/3", status="206 Partial Content"), UnusableReplyError, "206"),
         (reply(b"ab", "Content-Range: bytes 0-1/2"), UnusableReplyError, "Content-Range"),
-        (head(version="HTTP/1.2"), UnusableReplyError, "HTTP/1.2|HTTP version"),
+        (head(version="HTTP/1.2"), UnusableReplyError, r"HTTP/1\.2"),
         (reply(b"", status="404 Not Found"), HttpStatusError, "404 Not Found; check the URL"),
         (reply(b"sorry", status="503 Busy"), HttpStatusError, "503 Busy; .*later"),
         (head(status="204 No Content"), HttpStatusError, "204"),
